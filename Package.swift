@@ -1,0 +1,65 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Where pointers are at home: C, Base and IO. Everywhere else the compiler refuses memory-unsafe code.
+let unsafeRooms: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableExperimentalFeature("Lifetimes"),
+    .treatAllWarnings(as: .error),
+]
+let safeRooms = unsafeRooms + [.strictMemorySafety()]
+
+/// A module of the package: folder `Sources/<folder>`, module `Martlet<name>`.
+func module(_ name: String, in folder: String, needs: [Target.Dependency] = [], _ settings: [SwiftSetting] = safeRooms) -> Target {
+    .target(name: "Martlet\(name)", dependencies: needs, path: "Sources/\(folder)", swiftSettings: settings)
+}
+func tests(_ folder: String, needs: [Target.Dependency]) -> Target {
+    .testTarget(name: "\(folder.split(separator: "/").joined())Tests", dependencies: needs, path: "Tests/\(folder)", swiftSettings: unsafeRooms)
+}
+
+let package = Package(
+    name: "martlet",
+    products: [
+        .executable(name: "martlet", targets: ["martlet"]),
+        .library(name: "MartletMQTT", targets: ["MartletMQTT"]),
+    ],
+    targets: [
+        .target(name: "CLinux", path: "Sources/C/CLinux"),
+        .systemLibrary(name: "CYAML", path: "Sources/C/CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+
+        module("Bytes", in: "Base/Bytes", needs: ["CLinux"], unsafeRooms),
+        module("Collections", in: "Base/Collections", needs: ["CLinux", "MartletBytes"], unsafeRooms),
+        module("Logging", in: "Base/Logging", needs: ["CLinux"], unsafeRooms),
+        module("Metrics", in: "Base/Metrics", needs: [], unsafeRooms),
+        module("Settings", in: "Base/Settings", needs: ["CYAML"], unsafeRooms),
+
+        module("EventLoop", in: "IO/EventLoop", needs: ["CLinux", "MartletBytes", "MartletCollections"], unsafeRooms),
+        module("Net", in: "IO/Net", needs: ["CLinux", "MartletBytes", "MartletEventLoop"], unsafeRooms),
+        module("Pipe", in: "IO/Pipe", needs: ["CLinux", "MartletBytes", "MartletEventLoop"], unsafeRooms),
+
+        module("MQTTProtocol", in: "Protocols/MQTT", needs: ["MartletBytes"]),
+
+        module("Driver", in: "Libraries/Driver", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
+        module("MQTT", in: "Libraries/MQTT", needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTTProtocol"]),
+
+        module("Core", in: "Broker/Core", needs: ["MartletBytes", "MartletCollections"]),
+        module("Journal", in: "Broker/Journal", needs: ["MartletBytes", "MartletCollections"]),
+        module("Shard", in: "Broker/Shard", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletMetrics", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletCore", "MartletJournal"]),
+        module("MQTTGateway", in: "Broker/Gateways/MQTT", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletMetrics", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTTProtocol", "MartletCore", "MartletShard"]),
+        module("Server", in: "Broker/Server", needs: ["CLinux", "MartletBytes", "MartletLogging", "MartletMetrics", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletCore", "MartletJournal", "MartletShard", "MartletMQTTGateway"]),
+
+        .executableTarget(name: "martlet", dependencies: ["CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletMQTT", "MartletMQTTProtocol", "MartletServer"], path: "Sources/Apps/martlet", swiftSettings: safeRooms),
+
+        tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
+        tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe"]),
+        tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol"]),
+        tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol"]),
+        tests("Libraries", needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletMQTT", "MartletMQTTProtocol"]),
+        tests("Broker", needs: ["MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletCore", "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletServer", "MartletSettings"]),
+        tests("Tidy", needs: []),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,51 @@
+/// A place in a machine's input: `count` bytes from `start`, valid until the next event is asked for.
+/// Limits: 4 GiB each, far above every packet limit.
+public struct ByteRange: Equatable, Hashable, Sendable {
+    public var start: UInt32
+    public var count: UInt32
+
+    @inlinable public init(_ start: Int, _ count: Int) {
+        self.start = UInt32(truncatingIfNeeded: start)
+        self.count = UInt32(truncatingIfNeeded: count)
+    }
+
+    @inlinable public static var empty: ByteRange { ByteRange(0, 0) }
+    @inlinable public var isEmpty: Bool { count == 0 }
+    @inlinable public var end: Int { Int(start) + Int(count) }
+}
+
+extension Span where Element == UInt8 {
+    /// The bytes at `range`; traps when the range does not lie in the span.
+    @inlinable @_lifetime(copy self)
+    public func at(_ range: ByteRange) -> Span<UInt8> { extracting(Int(range.start)..<range.end) }
+
+    /// A copy, for whoever keeps the bytes. Not for the hot path.
+    @inlinable public var array: [UInt8] {
+        withUnsafeBufferPointer { Array($0) }
+    }
+
+    /// The big-endian integer at `offset`; traps outside the span.
+    @inlinable @inline(__always) public func uint16(at offset: Int) -> UInt16 {
+        precondition(offset >= 0 && offset <= count - 2)
+        return UInt16(bigEndian: withUnsafeBufferPointer { UnsafeRawPointer($0.baseAddress!).loadUnaligned(fromByteOffset: offset, as: UInt16.self) })
+    }
+
+    /// The big-endian integer at `offset`; traps outside the span.
+    @inlinable @inline(__always) public func uint32(at offset: Int) -> UInt32 {
+        precondition(offset >= 0 && offset <= count - 4)
+        return UInt32(bigEndian: withUnsafeBufferPointer { UnsafeRawPointer($0.baseAddress!).loadUnaligned(fromByteOffset: offset, as: UInt32.self) })
+    }
+
+    /// Whether both hold the same bytes.
+    @inlinable public func equals(_ other: Span<UInt8>) -> Bool {
+        guard count == other.count else { return false }
+        return withUnsafeBufferPointer { a in
+            other.withUnsafeBufferPointer { b in a.isEmpty || memcmp(a.baseAddress!, b.baseAddress!, a.count) == 0 }
+        }
+    }
+
+    /// Text for a log line or an error: UTF-8, repaired where it is not. Not for the hot path.
+    public var text: String { withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) } }
+}
+
+public import CLinux

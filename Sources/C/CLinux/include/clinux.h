@@ -1,0 +1,55 @@
+// What Swift cannot say of Linux: epoll's packed event, variadic calls, struct layouts. Shims, no logic.
+// Every call that can fail answers -errno instead of -1, so that no caller reads errno after the fact.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <stdlib.h>
+
+typedef struct { uint32_t events; uint64_t data; } __attribute__((packed)) cl_event;
+
+enum { CL_READABLE = 0x001, CL_WRITABLE = 0x004, CL_ERROR = 0x008, CL_HANGUP = 0x010, CL_PEER_CLOSED = 0x2000 };
+enum { CL_ADD = 1, CL_REMOVE = 2, CL_MODIFY = 3 };
+enum { CL_EAGAIN = 11, CL_EINTR = 4, CL_EMFILE = 24, CL_ENFILE = 23, CL_EINPROGRESS = 115, CL_EADDRINUSE = 98, CL_EACCES = 13,
+       CL_ECONNRESET = 104, CL_EPIPE = 32, CL_ECONNREFUSED = 111, CL_ENOENT = 2 };
+
+int cl_epoll_create(void);
+int cl_epoll_control(int epoll, int operation, int fd, uint32_t events, uint64_t data);
+int cl_epoll_wait(int epoll, cl_event *events, int capacity, int64_t timeout_ns);  // < 0 waits for ever
+int cl_eventfd(void);
+void cl_eventfd_signal(int fd);
+
+// Addresses: `family` 4, 6 or 1 (Unix); `bytes` the address in network order or the path; a path that starts with NUL is abstract.
+typedef struct { uint8_t family; uint16_t port; uint32_t scope; uint8_t length; uint8_t bytes[108]; } cl_address;
+int cl_listen(const cl_address *address, int backlog);
+int cl_connect(const cl_address *address);              // a non-blocking socket whose connection is under way
+int cl_connect_result(int fd);                          // 0, or -errno of the finished attempt
+int cl_accept(int listener, cl_address *peer);
+int cl_local_address(int fd, cl_address *address);
+int cl_peer_address(int fd, cl_address *address);
+int cl_parse_address(const char *text, cl_address *address);      // "127.0.0.1", "::1": 1 if it is one
+int cl_format_address(const cl_address *address, char *text, size_t capacity);
+int cl_resolve(const char *name, cl_address *addresses, int capacity);  // blocks; how many, or -gai error
+long cl_read(int fd, void *bytes, size_t count);
+long cl_write(int fd, const void *bytes, size_t count);
+int cl_shutdown_write(int fd);
+void cl_close(int fd);
+int cl_unlink_socket(const char *path);                 // removes a socket file; refuses any other kind of file
+int cl_open_spare(void);                                // /dev/null, the descriptor given up when none are left
+
+int64_t cl_monotonic_ns(void);
+int64_t cl_wall_ns(void);
+void *cl_reserve(size_t count);                         // address space that costs memory only where it is touched
+void cl_release(void *base, size_t count);
+int cl_thread(void (*body)(void *), void *argument, uint64_t *thread);
+void cl_join(uint64_t thread);
+uint64_t cl_thread_id(void);
+int cl_cpu_count(void);                                 // of this process's affinity mask
+int cl_raise_file_limit(void);                          // soft to hard; the limit, or -errno
+void cl_ignore_sigpipe(void);
+void cl_block_termination(void);                        // SIGINT and SIGTERM, for this thread and those it starts
+int cl_wait_termination(void);                          // the next of them
+long cl_write_all(int fd, const void *bytes, size_t count);  // blocking: for stdout and stderr
+int cl_is_terminal(int fd);
+int cl_writable_directory(const char *path);            // makes it if need be; 0 or -errno
+const char *cl_error_text(int error);
