@@ -27,6 +27,8 @@ public struct ByteBuffer: ~Copyable {
     @inlinable public var isEmpty: Bool { tail == head }
     @inlinable public var ownsMemory: Bool { base != nil }
     @inlinable public var capacity: Int { Int(room) }
+    /// Consumed bytes that still lie in front of the readable ones.
+    @inlinable public var consumedCount: Int { Int(head) }
 
     @inlinable public var readable: UnsafeRawPointer { UnsafeRawPointer(base ?? emptyBase) + Int(head) }
 

@@ -1,6 +1,6 @@
 /// A place in a machine's input: `count` bytes from `start`, valid until the next event is asked for.
 /// Limits: 4 GiB each, far above every packet limit.
-public struct ByteRange: Equatable, Hashable, Sendable {
+public struct ByteRange: Equatable, Hashable, Sendable, BitwiseCopyable {
     public var start: UInt32
     public var count: UInt32
 

@@ -33,6 +33,12 @@ public struct ByteReader: ~Escapable {
         return bytes.uint32(at: offset - 4)
     }
 
+    @inlinable @inline(__always) @_lifetime(self: copy self) public mutating func readUInt64() -> UInt64? {
+        guard remaining >= 8 else { return nil }
+        offset += 8
+        return UInt64(bytes.uint32(at: offset - 8)) << 32 | UInt64(bytes.uint32(at: offset - 4))
+    }
+
     /// The place of the next `count` bytes, which are skipped.
     @inlinable @inline(__always) @_lifetime(self: copy self) public mutating func readRange(_ count: Int) -> ByteRange? {
         guard count >= 0, remaining >= count else { return nil }

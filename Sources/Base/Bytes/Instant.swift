@@ -2,7 +2,7 @@
 ///
 /// Invariant: comparable only with instants of the same clock (one loop, or one simulation).
 /// Not here: wall-clock time (`WallTime`), and reading a clock, which is IO's.
-public struct Instant: Comparable, Hashable, Sendable {
+public struct Instant: Comparable, Hashable, Sendable, BitwiseCopyable {
     public var nanoseconds: Int64
 
     @inlinable public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
@@ -29,7 +29,7 @@ public struct Instant: Comparable, Hashable, Sendable {
 }
 
 /// A moment on the wall clock, in milliseconds since 1970: what survives a restart (expiry).
-public struct WallTime: Comparable, Hashable, Sendable {
+public struct WallTime: Comparable, Hashable, Sendable, BitwiseCopyable {
     public var milliseconds: Int64
 
     @inlinable public init(milliseconds: Int64) { self.milliseconds = milliseconds }

@@ -1,0 +1,54 @@
+/// "What matches `pattern` goes from this hub to that target." The pattern itself lives in the hub's matcher.
+public struct Binding: BitwiseCopyable, Sendable {
+    public enum Target: BitwiseCopyable, Sendable, Hashable {
+        case queue(QueueID, shard: UInt8)
+        case hub(HubID)
+    }
+    let hub: HubID
+    let target: Target
+    var options: BindingOptions
+    /// The next binding of the same target, so that all of a queue's go with it.
+    var nextOfTarget: UInt32 = 0
+    /// The matcher's own: the next under the same pattern, and where that pattern is.
+    var nextInMatcher: UInt32 = 0
+    var matcherPlace: UInt32 = 0
+
+    init(hub: HubID, target: Target, options: BindingOptions) {
+        self.hub = hub
+        self.target = target
+        self.options = options
+    }
+}
+
+/// What a binding says about the messages it lets through.
+public struct BindingOptions: BitwiseCopyable, Sendable, Hashable {
+    public struct Flags: OptionSet, BitwiseCopyable, Sendable, Hashable {
+        public let rawValue: UInt8
+        public init(rawValue: UInt8) { self.rawValue = rawValue }
+        /// Deliveries through it need no settling: they may be lost.
+        public static let atMostOnce = Flags(rawValue: 1)
+        /// Its target queue survives a restart.
+        public static let durable = Flags(rawValue: 2)
+        /// A wildcard in its first level does not match an address that begins with `$`.
+        public static let sparesReserved = Flags(rawValue: 4)
+        /// Messages that the owner of the target queue published do not pass.
+        public static let noLocal = Flags(rawValue: 8)
+    }
+    public var flags: Flags
+    /// The gateway's own. Where several bindings of one target match, the largest is the one that counts.
+    public var opaque: UInt16
+    /// The gateway's own name for the binding, given back with each delivery (a subscription identifier); 0 for none.
+    public var tag: UInt32
+
+    public init(flags: Flags = [], opaque: UInt16 = 0, tag: UInt32 = 0) {
+        self.flags = flags
+        self.opaque = opaque
+        self.tag = tag
+    }
+}
+
+/// One binding through which a message came to a target.
+public struct BindingMatch: BitwiseCopyable, Sendable, Hashable {
+    public let opaque: UInt16
+    public let tag: UInt32
+}

@@ -1,0 +1,162 @@
+public import MartletBytes
+import MartletCollections
+import Synchronization
+
+/// What one loop owns of the broker: its queues, consumers, publishers and endpoints. A machine: commands and time in, effects out.
+///
+/// The path of a message: `publish` (Publish.swift) -> `route` (MatchCache.swift) -> `enqueue`, `handOut` (Deliver.swift) -> `settle` (Settle.swift).
+/// Invariants: nothing acknowledged is dropped; a queue's order is kept; nothing is allocated per message that nobody keeps.
+/// Not here: any protocol's word, sockets, clocks, threads, the disk. What crosses to another shard is the caller's to send (`PeerMail`).
+public struct BrokerCore: ~Copyable {
+    public let shard: UInt8
+    public let router: Router
+    public let limits: CoreLimits
+    public internal(set) var counters = CoreCounters()
+
+    var queues = Slab<Queue>()
+    var backlogs = Slab<Backlog>()
+    var consumers = Slab<Consumer>()
+    var credits = Slab<Credit>()
+    var publishers = Slab<Publisher>()
+    var endpoints = Slab<Endpoint>()
+    var messages = Slab<StoredMessage>()
+    var matchLists = Slab<MatchList>()
+    var policies: [QueuePolicy] = []
+    var cache = MatchCache()
+    /// The place of a route that must be forgotten after its message; -1: none.
+    var uncacheablePlace = -1
+    /// Bytes of all stored messages.
+    public internal(set) var storedBytes = 0
+
+    /// Whether there is a disk to wait for.
+    let isJournaled: Bool
+    var lastTicket: UInt64 = 0
+    /// Shards that hold entries which wait for one of our tickets, a bit each.
+    var shardsAwaitingDisk: UInt64 = 0
+    var publisherGeneration: UInt64 = 0
+    /// By shard: everything up to this ticket of its is on disk.
+    var durableTickets: [UInt64]
+    /// Queues with entries that wait for the disk.
+    var undurableQueues: [QueueID] = []
+    /// Queues whose pump was cut short.
+    var unfinishedQueues: [QueueID] = []
+    /// Messages given out for good; freed when the effects have been carried out.
+    var spent: [MessageID] = []
+    /// Publishers with acknowledgements owed.
+    var waitingPublishers: [PublisherID] = []
+    var endpointDeadlines = MinHeap<EndpointDeadline>()
+    public internal(set) var now = Instant(nanoseconds: 0)
+    public internal(set) var wallTime = WallTime(milliseconds: 0)
+
+    public init(shard: UInt8 = 0, shards: Int = 1, router: Router, isJournaled: Bool = false, limits: CoreLimits = CoreLimits()) {
+        precondition(shards <= 64 && shard < 64)
+        self.shard = shard
+        self.router = router
+        self.limits = limits
+        self.isJournaled = isJournaled
+        durableTickets = Array(repeating: 0, count: shards)
+        cache.generation = router.generation.load(ordering: .acquiring)
+    }
+
+    /// Time as of now, once a tick.
+    public mutating func heard(at now: Instant, _ wallTime: WallTime) {
+        self.now = now
+        self.wallTime = wallTime
+    }
+
+    /// When `wake` wants to be called.
+    public var deadline: Instant { endpointDeadlines.first?.at ?? .never }
+
+    // MARK: Queues
+
+    public mutating func openQueue(_ policy: QueuePolicy) -> QueueID {
+        let number = policies.firstIndex(of: policy) ?? policies.count
+        if number == policies.count { policies.append(policy) }
+        return QueueID(queues.insert(Queue(policy: UInt16(number))))
+    }
+
+    /// Removes a queue with its bindings, consumers and messages.
+    public mutating func deleteQueue(_ id: QueueID) {
+        router.unbindAll(chain: &queues[id.number].bindingChain)
+        while queues[id.number].nextConsumer != 0 { removeConsumer(ConsumerID(queues[id.number].nextConsumer)) }
+        purge(id)
+        queues.remove(id.number)
+    }
+
+    private mutating func purge(_ id: QueueID) {
+        let number = queues[id.number].backlog
+        guard number != 0 else { return }
+        var backlog = backlogs.remove(number)
+        for position in backlog.unsettled.positions {
+            if let unsettled = backlog.unsettled.value(at: position) { drop(unsettled.entry, received: unsettled.isReceived) }
+        }
+        while !backlog.ready.isEmpty { drop(backlog.ready.removeFirst()) }
+        while !backlog.requeued.isEmpty { drop(backlog.requeued.removeFirst().entry) }
+        undurableQueues.removeAll { $0 == id }
+        unfinishedQueues.removeAll { $0 == id }
+        queues[id.number].backlog = 0
+    }
+
+    private mutating func drop(_ entry: Entry, received: Bool = false) {
+        if !received { release(entry.message) }
+        release(entry.matches)
+    }
+
+    public func policy(of queue: QueueID) -> QueuePolicy { policies[Int(queues[queue.number].policy)] }
+
+    /// Messages that wait for a consumer, and those a consumer has not settled.
+    public func depth(of queue: QueueID) -> (ready: Int, unsettled: Int) {
+        let backlog = queues[queue.number].backlog
+        guard backlog != 0 else { return (0, 0) }
+        return (backlogs[backlog].ready.count + backlogs[backlog].requeued.count, backlogs[backlog].unsettled.count)
+    }
+
+    // MARK: Bindings of this shard's queues
+
+    /// True if the queue was not yet bound to the hub under this pattern.
+    @discardableResult
+    public mutating func bind(_ queue: QueueID, to hub: HubID, _ pattern: Pattern, _ options: BindingOptions = BindingOptions()) -> Bool {
+        var options = options
+        if policy(of: queue).isDurable { options.flags.insert(.durable) }
+        return router.bind(hub, pattern, to: .queue(queue, shard: shard), options, chain: &queues[queue.number].bindingChain)
+    }
+
+    /// False if it was not bound so.
+    @discardableResult
+    public mutating func unbind(_ queue: QueueID, from hub: HubID, _ pattern: Pattern) -> Bool {
+        router.unbind(hub, pattern, from: .queue(queue, shard: shard), chain: &queues[queue.number].bindingChain)
+    }
+
+    // MARK: Stored messages
+
+    /// A stored message's pieces, as they came. Good until the next command.
+    @_lifetime(borrow self)
+    public func message(_ id: MessageID) -> Message { messages[id.number].message }
+
+    /// The bindings a delivery came through.
+    public func matches(_ id: MatchListID) -> [BindingMatch] {
+        (0..<matchLists[id.number].matches.count).map { matchLists[id.number].matches[$0] }
+    }
+
+    mutating func store(_ message: borrowing Message) -> MessageID {
+        storedBytes += message.byteCount
+        return MessageID(messages.insert(StoredMessage(copying: message)))
+    }
+
+    mutating func release(_ id: MessageID) {
+        guard !id.isNone else { return }
+        messages[id.number].owners -= 1
+        if messages[id.number].owners == 0 {
+            storedBytes -= messages[id.number].byteCount
+            messages.remove(id.number)
+        }
+    }
+
+    /// The effects were carried out: what was only kept for them goes.
+    public mutating func finish(_ effects: inout Effects) {
+        effects.deliveries.removeAll()
+        guard !spent.isEmpty else { return }
+        for message in spent { release(message) }
+        spent.removeAll(keepingCapacity: true)
+    }
+}

@@ -1,0 +1,38 @@
+/// Someone who takes messages from one queue.
+public struct Consumer: ~Copyable {
+    let queue: QueueID
+    let gateway: GatewayID
+    /// The gateway's own name for it (a connection's slot).
+    let token: UInt32
+    /// False: what it is given is settled by being given.
+    let settles: Bool
+    /// It cannot take anything just now.
+    var isPaused = false
+    /// Unsettled messages it may hold, 0 for any number, and those it does hold.
+    var limit: UInt32
+    var outstanding: UInt32 = 0
+    /// A limit that it shares with others; `.none`: no further limit.
+    let credit: CreditID
+    /// The queue's ring.
+    var next: UInt32 = 0
+    /// The shared credit's ring.
+    var nextOfCredit: UInt32 = 0
+
+    init(of queue: QueueID, gateway: GatewayID, token: UInt32, settles: Bool, limit: UInt32, credit: CreditID) {
+        self.queue = queue
+        self.gateway = gateway
+        self.token = token
+        self.settles = settles
+        self.limit = limit
+        self.credit = credit
+    }
+}
+
+/// Unsettled messages that several consumers may hold together (a channel's prefetch).
+public struct Credit: ~Copyable {
+    /// 0: any number.
+    var limit: UInt32
+    var outstanding: UInt32 = 0
+    /// Its consumers' ring: who is offered freed credit first.
+    var nextConsumer: UInt32 = 0
+}

@@ -1,0 +1,137 @@
+import MartletCollections
+
+/// Who takes from which queue, and how much at a time.
+extension BrokerCore {
+    /// A consumer at the end of the queue's round; it is offered what waits at the next `pump`.
+    /// `limit`: unsettled messages it may hold, 0 for any number. `settles: false`: given is settled.
+    public mutating func addConsumer(
+        to queue: QueueID, gateway: GatewayID, token: UInt32, settles: Bool = true, limit: UInt32 = 0, credit: CreditID = .none
+    ) -> ConsumerID {
+        let number = consumers.insert(Consumer(of: queue, gateway: gateway, token: token, settles: settles, limit: limit, credit: credit))
+        let first = queues[queue.number].nextConsumer
+        if first == 0 {
+            consumers[number].next = number
+            queues[queue.number].nextConsumer = number
+        } else {  // in front of the one whose turn is next is the end of the round
+            let last = previous(of: first)
+            consumers[number].next = first
+            consumers[last].next = number
+        }
+        if !credit.isNone {
+            let first = credits[credit.number].nextConsumer
+            consumers[number].nextOfCredit = first == 0 ? number : consumers[first].nextOfCredit
+            if first == 0 { credits[credit.number].nextConsumer = number } else { consumers[first].nextOfCredit = number }
+        }
+        return ConsumerID(number)
+    }
+
+    private func previous(of consumer: UInt32) -> UInt32 {
+        var previous = consumer
+        while consumers[previous].next != consumer { previous = consumers[previous].next }
+        return previous
+    }
+
+    /// Takes a consumer away; what it holds unsettled goes back to its place, unless `keepingUnsettled`: then it waits for whoever
+    /// resumes (`adopt`).
+    public mutating func removeConsumer(_ id: ConsumerID, keepingUnsettled: Bool = false) {
+        let number = id.number, queue = consumers[number].queue
+        if consumers[number].outstanding > 0 { takeUnsettled(from: id, queue, requeue: !keepingUnsettled) }
+        let last = previous(of: number)
+        if last == number {
+            queues[queue.number].nextConsumer = 0
+        } else {
+            consumers[last].next = consumers[number].next
+            if queues[queue.number].nextConsumer == number { queues[queue.number].nextConsumer = consumers[number].next }
+        }
+        let credit = consumers[number].credit
+        if !credit.isNone { leave(credit, number) }
+        consumers.remove(number)
+    }
+
+    private mutating func leave(_ credit: CreditID, _ number: UInt32) {
+        var previous = number
+        while consumers[previous].nextOfCredit != number { previous = consumers[previous].nextOfCredit }
+        consumers[previous].nextOfCredit = consumers[number].nextOfCredit
+        if credits[credit.number].nextConsumer == number { credits[credit.number].nextConsumer = previous == number ? 0 : consumers[number].nextOfCredit }
+    }
+
+    private mutating func takeUnsettled(from consumer: ConsumerID, _ queue: QueueID, requeue: Bool) {
+        let backlog = queues[queue.number].backlog
+        for position in backlogs[backlog].unsettled.positions {
+            guard let unsettled = backlogs[backlog].unsettled.value(at: position), unsettled.consumer == consumer else { continue }
+            if requeue {
+                _ = backlogs[backlog].unsettled.remove(position)
+                putBack(unsettled.entry, at: position, in: backlog)
+            } else {
+                _ = backlogs[backlog].unsettled.update(position) { $0.consumer = .none }
+            }
+        }
+        returnCredit(of: consumer, count: consumers[consumer.number].outstanding)
+    }
+
+    mutating func putBack(_ entry: Entry, at position: UInt64, in backlog: UInt32) {
+        var entry = entry
+        entry.deliveries &+= entry.deliveries == .max ? 0 : 1
+        backlogs[backlog].requeued.insert(Requeued(position: position, entry: entry))
+        counters.requeued += 1
+    }
+
+    /// Gives what an earlier consumer left unsettled (`keepingUnsettled`) to a new one, which is to deliver it again itself.
+    /// Answers the positions in order.
+    public mutating func adopt(_ queue: QueueID, by consumer: ConsumerID) -> [UInt64] {
+        let backlog = queues[queue.number].backlog
+        guard backlog != 0 else { return [] }
+        let positions = backlogs[backlog].unsettled.positions.sorted()
+        for position in positions { _ = backlogs[backlog].unsettled.update(position) { $0.consumer = consumer } }
+        consumers[consumer.number].outstanding = UInt32(positions.count)
+        return positions
+    }
+
+    /// The message that is unsettled at a position, and whether it was already received; nil if there is none.
+    public func unsettled(_ queue: QueueID, at position: UInt64) -> Delivery? {
+        let backlog = queues[queue.number].backlog
+        guard backlog != 0, let unsettled = backlogs[backlog].unsettled.value(at: position), !unsettled.consumer.isNone else { return nil }
+        return delivery(unsettled.entry, to: unsettled.consumer, at: position, isRedelivered: true)
+    }
+
+    /// A limit that several consumers share; 0: any number.
+    public mutating func openCredit(limit: UInt32) -> CreditID { CreditID(credits.insert(Credit(limit: limit))) }
+    public mutating func closeCredit(_ id: CreditID) { credits.remove(id.number) }
+
+    public mutating func setLimit(of credit: CreditID, to limit: UInt32, into effects: inout Effects) {
+        credits[credit.number].limit = limit
+        offer(credit, &effects)
+    }
+
+    /// A consumer that cannot take anything for now (its connection is not read from by its peer), or can again.
+    public mutating func pause(_ consumer: ConsumerID, _ isPaused: Bool, into effects: inout Effects) {
+        consumers[consumer.number].isPaused = isPaused
+        if !isPaused { pump(consumers[consumer.number].queue, into: &effects) }
+    }
+
+    @inline(__always) func canTake(_ consumer: UInt32) -> Bool {
+        if consumers[consumer].isPaused { return false }
+        if !consumers[consumer].settles { return true }
+        if consumers[consumer].limit != 0, consumers[consumer].outstanding >= consumers[consumer].limit { return false }
+        let credit = consumers[consumer].credit
+        return credit.isNone || credits[credit.number].limit == 0 || credits[credit.number].outstanding < credits[credit.number].limit
+    }
+
+    mutating func returnCredit(of consumer: ConsumerID, count: UInt32 = 1) {
+        consumers[consumer.number].outstanding -= min(count, consumers[consumer.number].outstanding)
+        let credit = consumers[consumer.number].credit
+        if !credit.isNone { credits[credit.number].outstanding -= min(count, credits[credit.number].outstanding) }
+    }
+
+    /// Offers freed credit to the queues of its consumers, in turn.
+    mutating func offer(_ credit: CreditID, _ effects: inout Effects) {
+        let first = credits[credit.number].nextConsumer
+        guard first != 0 else { return }
+        var consumer = first
+        repeat {
+            pump(consumers[consumer].queue, into: &effects)
+            consumer = consumers[consumer].nextOfCredit
+        } while consumer != first
+        credits[credit.number].nextConsumer = consumers[first].nextOfCredit
+    }
+}

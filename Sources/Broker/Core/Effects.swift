@@ -1,0 +1,53 @@
+public import MartletBytes
+public import MartletCollections
+
+/// A message to be given to a consumer now.
+public struct Delivery: BitwiseCopyable, Sendable {
+    /// The consumer's name with its gateway.
+    public let token: UInt32
+    public let gateway: GatewayID
+    /// Whether it must be settled, by `queue` and `position`.
+    public let settles: Bool
+    /// It has been given out before.
+    public let isRedelivered: Bool
+    /// The largest of the bindings' opaque options.
+    public let opaque: UInt16
+    /// All bindings it came through, if the gateway has to be told.
+    public let matches: MatchListID
+    public let queue: QueueID
+    public let consumer: ConsumerID
+    public let position: UInt64
+    /// The message kept for it; `.none` if nothing is, and the message is the one being published.
+    public let message: MessageID
+}
+
+/// An acknowledgement that may leave now.
+public struct Acknowledgement: BitwiseCopyable, Sendable {
+    public let token: UInt32
+    public let gateway: GatewayID
+    public let tag: UInt64
+    public let outcome: PublishOutcome
+}
+
+/// What the commands since `removeAll` led to; one for a shard, used again, so that nothing is allocated per message.
+public struct Effects: ~Copyable {
+    public internal(set) var deliveries = Scratch<Delivery>()
+    public internal(set) var acknowledgements = Scratch<Acknowledgement>()
+    /// Endpoints that ended: gateway and the gateway's state for it.
+    public internal(set) var ended = Scratch<EndedEndpoint>()
+    /// Records for the journal, to be written in this order (see `JournalRecord`), and the last one's ticket.
+    public var records = ByteBuffer()
+    public internal(set) var lastTicket: UInt64 = 0
+    /// By shard: letters for it (see `PeerMail`), to be sent at the end of the tick. Number n + 1 is shard n's.
+    public var mail = Slab<ByteBuffer>()
+
+    public init(shards: Int) {
+        for _ in 0..<shards { _ = mail.insert(ByteBuffer()) }
+    }
+}
+
+/// An endpoint that is no more.
+public struct EndedEndpoint: BitwiseCopyable, Sendable {
+    public let gateway: GatewayID
+    public let gatewayState: UInt32
+}

@@ -1,0 +1,28 @@
+import MartletBytes
+import MartletCollections
+
+/// Someone who may come back (an MQTT session, a durable AMQP client): an identity, a queue, and how long both outlive the connection.
+public struct Endpoint: ~Copyable {
+    let identity: OwnedBytes
+    public internal(set) var queue: QueueID
+    /// The gateway's own name for its connection; 0 while nobody is connected.
+    public internal(set) var token: UInt32 = 0
+    /// The gateway's own state for it, kept while nobody is connected.
+    public internal(set) var gatewayState: UInt32 = 0
+    let gateway: GatewayID
+    /// How long it outlives its connection; zero: it ends with it.
+    public internal(set) var lifetime: Duration
+    /// When it ends, while nobody is connected.
+    var expiry = Instant.never
+    /// The nearest time its deadline will be looked at.
+    var scheduled = Instant.never
+    /// What is published in its name if its connection is lost.
+    var farewell = MessageID.none
+}
+
+/// An endpoint's end in the order of their times.
+struct EndpointDeadline: Comparable {
+    var at: Instant
+    var endpoint: EndpointID
+    static func < (a: EndpointDeadline, b: EndpointDeadline) -> Bool { a.at < b.at }
+}

@@ -1,0 +1,91 @@
+public import MartletBytes
+import MartletCollections
+
+/// Who may come back.
+extension BrokerCore {
+    /// Makes an endpoint with a queue of its own. Its identity must have been claimed for this shard (`Router.claim`).
+    public mutating func openEndpoint(_ identity: Span<UInt8>, gateway: GatewayID, queue policy: QueuePolicy, lifetime: Duration) -> EndpointID {
+        let queue = openQueue(policy)
+        let endpoint = Endpoint(identity: OwnedBytes(copying: identity), queue: queue, gateway: gateway, lifetime: lifetime)
+        let id = EndpointID(endpoints.insert(endpoint))
+        router.settle(identity, as: id)
+        return id
+    }
+
+    /// The endpoint's own numbers.
+    public func queue(of endpoint: EndpointID) -> QueueID { endpoints[endpoint.number].queue }
+    public func token(of endpoint: EndpointID) -> UInt32 { endpoints[endpoint.number].token }
+    public func gatewayState(of endpoint: EndpointID) -> UInt32 { endpoints[endpoint.number].gatewayState }
+
+    /// A connection (the gateway calls it `token`) speaks for the endpoint now.
+    public mutating func attach(_ endpoint: EndpointID, token: UInt32, gatewayState: UInt32, lifetime: Duration) {
+        endpoints[endpoint.number].token = token
+        endpoints[endpoint.number].gatewayState = gatewayState
+        endpoints[endpoint.number].lifetime = lifetime
+        endpoints[endpoint.number].expiry = .never
+    }
+
+    /// What to publish if the connection is lost; a later one replaces it. `nil`: nothing.
+    public mutating func setFarewell(_ endpoint: EndpointID, _ message: borrowing Message) {
+        clearFarewell(endpoint)
+        let farewell = store(message)
+        messages[farewell.number].owners = 1
+        endpoints[endpoint.number].farewell = farewell
+    }
+
+    public mutating func clearFarewell(_ endpoint: EndpointID) {
+        release(endpoints[endpoint.number].farewell)
+        endpoints[endpoint.number].farewell = .none
+    }
+
+    public mutating func setLifetime(_ endpoint: EndpointID, _ lifetime: Duration) { endpoints[endpoint.number].lifetime = lifetime }
+
+    /// Its connection is gone, `lost` or in good order. The farewell is published if it was lost, and the endpoint ends when its
+    /// lifetime does; true if that is now.
+    public mutating func detach(_ id: EndpointID, lost: Bool, into effects: inout Effects) -> Bool {
+        endpoints[id.number].token = 0
+        if lost, !endpoints[id.number].farewell.isNone {
+            let copy = StoredMessage(copying: messages[endpoints[id.number].farewell.number].message)
+            _ = distribute(copy.message, receipt: nil, &effects)
+        }
+        clearFarewell(id)
+        if endpoints[id.number].lifetime == .zero {
+            deleteEndpoint(id)
+            return true
+        }
+        let expiry = now + endpoints[id.number].lifetime
+        endpoints[id.number].expiry = expiry
+        schedule(id)
+        return false
+    }
+
+    /// Ends an endpoint: its queue with all that is in it, its bindings, its identity.
+    public mutating func deleteEndpoint(_ id: EndpointID) {
+        clearFarewell(id)
+        deleteQueue(endpoints[id.number].queue)
+        router.release(endpoints[id.number].identity.span)
+        endpoints.remove(id.number)
+    }
+
+    /// Ends the endpoints whose time has come.
+    public mutating func wake(at now: Instant, into effects: inout Effects) {
+        while let first = endpointDeadlines.first, first.at <= now {
+            let id = endpointDeadlines.removeFirst().endpoint
+            // The entry is stale if the number is another's by now; the endpoint may have come back, or its end moved away.
+            guard endpoints.isLive(id.number), endpoints[id.number].scheduled == first.at else { continue }
+            endpoints[id.number].scheduled = .never
+            guard endpoints[id.number].expiry <= now else { schedule(id); continue }
+            effects.ended.append(EndedEndpoint(gateway: endpoints[id.number].gateway, gatewayState: endpoints[id.number].gatewayState))
+            deleteEndpoint(id)
+        }
+    }
+
+    private mutating func schedule(_ id: EndpointID) {
+        let expiry = endpoints[id.number].expiry
+        guard expiry < endpoints[id.number].scheduled else { return }
+        endpoints[id.number].scheduled = expiry
+        endpointDeadlines.insert(EndpointDeadline(at: expiry, endpoint: id))
+    }
+
+    public var endpointCount: Int { endpoints.count }
+}

@@ -1,0 +1,199 @@
+import MartletBytes
+import MartletCollections
+
+/// A message comes in.
+extension BrokerCore {
+    /// Takes a message that nobody acknowledges. Its deliveries are in the effects; those without a stored copy must be made
+    /// while `message` is valid.
+    public mutating func publish(_ message: borrowing Message, into effects: inout Effects) -> PublishOutcome {
+        counters.published &+= 1
+        return distribute(message, receipt: nil, &effects).outcome
+    }
+
+    /// Takes a message whose acknowledgement is called `tag`. Answers what to say now, or nil: it will be in the effects later,
+    /// in the order of this publisher's messages.
+    public mutating func publish(_ message: borrowing Message, from publisher: PublisherID, tag: UInt64, into effects: inout Effects) -> PublishOutcome? {
+        counters.published &+= 1
+        let number = publishers[publisher.number].firstReceipt + UInt64(publishers[publisher.number].waiting.count)
+        let result = distribute(message, receipt: ReceiptID(publisher: publisher, number: number), &effects)
+        if result.ticket == 0, result.ownersAwaited == 0, publishers[publisher.number].waiting.isEmpty { return result.outcome }
+        if publishers[publisher.number].waiting.isEmpty { waitingPublishers.append(publisher) }
+        publishers[publisher.number].waiting.append(Receipt(tag: tag, ownersAwaited: result.ownersAwaited, ticket: result.ticket, outcome: result.outcome))
+        return nil
+    }
+
+    /// Gives a message to every target: this shard's at once, the others' by mail. `receipt`: who wants to know.
+    mutating func distribute(_ message: borrowing Message, receipt: ReceiptID?, _ effects: inout Effects) -> (outcome: PublishOutcome, ticket: UInt64, ownersAwaited: UInt16) {
+        let place = route(message)
+        var ticket: UInt64 = 0
+        if isJournaled, message.header.flags.contains(.persistent), cache.routes[place: place].isDurable {
+            lastTicket += 1
+            ticket = lastTicket
+            effects.lastTicket = ticket
+            JournalRecord.appendMessage(message, ticket: ticket, to: &effects.records)
+        }
+        let taken = deliverHere(message, place, ticket: ticket, from: shard, &effects)
+        let remote = cache.routes[place: place].remoteShards
+        var awaited: UInt16 = 0
+        if remote != 0 {
+            if ticket != 0 { shardsAwaitingDisk |= remote }
+            for other in 0..<durableTickets.count where remote & 1 << UInt64(other) != 0 {
+                PeerMail.appendMessage(message, ticket: ticket, receipt: receipt, to: &effects.mail[UInt32(other) + 1])
+                awaited += receipt == nil ? 0 : 1
+            }
+        }
+        if place == uncacheablePlace {
+            forgetRoute(at: place)
+            uncacheablePlace = -1
+        }
+        if taken.refused > 0 { counters.refused &+= 1 }
+        if taken.targets == 0, remote == 0 { counters.unroutable &+= 1 }
+        let outcome: PublishOutcome = taken.refused > 0 ? .refused : taken.targets == 0 && remote == 0 ? .unroutable : .routed
+        return (outcome, ticket, awaited)
+    }
+
+    /// The part of the route that is on this shard.
+    @inline(__always)
+    mutating func deliverHere(_ message: borrowing Message, _ place: Int, ticket: UInt64, from origin: UInt8, _ effects: inout Effects) -> (targets: Int, refused: Int) {
+        let count = cache.routes[place: place].targets.count
+        let atMostOnce = message.header.flags.contains(.atMostOnce)
+        var stored = MessageID.none
+        var refused = 0, index = 0
+        while index < count {
+            let target = cache.routes[place: place].targets[index]
+            index &+= 1
+            if target.flags.contains(.noLocal), origin == shard, target.queue == message.header.publisherQueue { continue }
+            if target.passesAtMostOnce, atMostOnce || target.flags.contains(.atMostOnce) {
+                passOn(target, &effects)
+            } else if !enqueue(message, stored: &stored, target, ticket: ticket, from: origin, &effects) {
+                refused &+= 1
+            }
+        }
+        return (count, refused)
+    }
+
+    /// At most once: to a consumer that can take it now, or nowhere.
+    @inline(__always) private mutating func passOn(_ target: RouteTarget, _ effects: inout Effects) {
+        let queue = target.queue
+        var consumer = queues[queue.number].nextConsumer
+        if consumer != 0, consumers[consumer].isPaused || consumers[consumer].next != consumer { consumer = nextUnpaused(of: queue) }
+        guard consumer != 0 else {
+            counters.droppedSlow &+= 1
+            return
+        }
+        counters.delivered &+= 1
+        effects.deliveries.append(Delivery(
+            token: consumers[consumer].token, gateway: consumers[consumer].gateway, settles: false, isRedelivered: false, opaque: target.opaque,
+            matches: target.matches, queue: queue, consumer: ConsumerID(consumer), position: 0, message: .none))
+    }
+
+    private mutating func nextUnpaused(of queue: QueueID) -> UInt32 {
+        let first = queues[queue.number].nextConsumer
+        var consumer = first
+        repeat {
+            if !consumers[consumer].isPaused {
+                queues[queue.number].nextConsumer = consumers[consumer].next
+                return consumer
+            }
+            consumer = consumers[consumer].next
+        } while consumer != first
+        return 0
+    }
+
+    // MARK: Publishers
+
+    /// A source of messages that wants acknowledgements.
+    public mutating func openPublisher(gateway: GatewayID, token: UInt32) -> PublisherID {
+        publisherGeneration += 1
+        var publisher = Publisher(gateway: gateway, token: token)
+        publisher.firstReceipt = publisherGeneration << 32
+        return PublisherID(publishers.insert(publisher))
+    }
+
+    /// Its acknowledgements are wanted no more.
+    public mutating func closePublisher(_ id: PublisherID) {
+        if !publishers[id.number].waiting.isEmpty { waitingPublishers.removeAll { $0 == id } }
+        publishers.remove(id.number)
+    }
+
+    /// Whether acknowledgements of this publisher are still owed.
+    public func isWaiting(_ publisher: PublisherID) -> Bool { !publishers[publisher.number].waiting.isEmpty }
+
+    /// Lets the acknowledgements go that are complete and have no incomplete one before them.
+    private mutating func releaseReceipts(of id: PublisherID, _ effects: inout Effects) {
+        while let receipt = publishers[id.number].waiting.first {
+            guard receipt.ownersAwaited == 0, receipt.ticket <= durableTickets[Int(shard)] else { return }
+            publishers[id.number].waiting.removeFirst()
+            publishers[id.number].firstReceipt += 1
+            effects.acknowledgements.append(Acknowledgement(
+                token: publishers[id.number].token, gateway: publishers[id.number].gateway, tag: receipt.tag, outcome: receipt.outcome))
+        }
+    }
+
+    private mutating func forgetServedPublishers() {
+        var waiting: [PublisherID] = []
+        for publisher in waitingPublishers where !publishers[publisher.number].waiting.isEmpty { waiting.append(publisher) }
+        waitingPublishers = waiting
+    }
+
+    // MARK: The journal
+
+    /// Everything up to this ticket is on disk: acknowledgements and deliveries that waited for it may go.
+    public mutating func journalCompleted(upTo ticket: UInt64, into effects: inout Effects) {
+        durable(ticket, from: shard, &effects)
+        for publisher in waitingPublishers { releaseReceipts(of: publisher, &effects) }
+        forgetServedPublishers()
+        for other in 0..<durableTickets.count where shardsAwaitingDisk & 1 << UInt64(other) != 0 {
+            PeerMail.appendDurable(ticket, to: &effects.mail[UInt32(other) + 1])
+        }
+        if ticket == lastTicket { shardsAwaitingDisk = 0 }
+    }
+
+    private mutating func durable(_ ticket: UInt64, from origin: UInt8, _ effects: inout Effects) {
+        durableTickets[Int(origin)] = max(durableTickets[Int(origin)], ticket)
+        let waiting = undurableQueues
+        undurableQueues.removeAll(keepingCapacity: true)
+        for queue in waiting {
+            let backlog = queues[queue.number].backlog
+            while let first = backlogs[backlog].undurable.first, first.ticket <= durableTickets[Int(first.shard)] { backlogs[backlog].undurable.removeFirst() }
+            if !backlogs[backlog].undurable.isEmpty { undurableQueues.append(queue) }
+            pump(queue, into: &effects)
+        }
+    }
+
+    // MARK: Other shards
+
+    /// Takes one letter from another shard. If it holds a message, its deliveries must be made while the letter is valid.
+    public mutating func receive(_ letter: borrowing PeerLetter, from origin: UInt8, into effects: inout Effects) {
+        switch letter.kind {
+        case .message: receiveMessage(letter, from: origin, &effects)
+        case .durable: durable(letter.ticket, from: origin, &effects)
+        case .answer:
+            let id = letter.receipt.publisher
+            guard id.number < publishers.end, isKnown(letter.receipt) else { return }
+            let index = Int(letter.receipt.number - publishers[id.number].firstReceipt)
+            publishers[id.number].waiting[index].ownersAwaited -= 1
+            if letter.outcome == .refused { publishers[id.number].waiting[index].outcome = .refused }
+            releaseReceipts(of: id, &effects)
+            if publishers[id.number].waiting.isEmpty { waitingPublishers.removeAll { $0 == id } }
+        }
+    }
+
+    /// Whether its publisher is still there and waits for it: a number is never used twice.
+    private func isKnown(_ receipt: ReceiptID) -> Bool {
+        guard waitingPublishers.contains(receipt.publisher) else { return false }
+        let first = publishers[receipt.publisher.number].firstReceipt
+        return receipt.number >= first && receipt.number < first + UInt64(publishers[receipt.publisher.number].waiting.count)
+    }
+
+    private mutating func receiveMessage(_ letter: borrowing PeerLetter, from origin: UInt8, _ effects: inout Effects) {
+        let place = route(letter.message)
+        let taken = deliverHere(letter.message, place, ticket: letter.ticket, from: origin, &effects)
+        if place == uncacheablePlace {
+            forgetRoute(at: place)
+            uncacheablePlace = -1
+        }
+        guard !letter.receipt.publisher.isNone else { return }
+        PeerMail.appendAnswer(letter.receipt, taken.refused > 0 ? .refused : .routed, to: &effects.mail[UInt32(origin) + 1])
+    }
+}

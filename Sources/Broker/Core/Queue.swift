@@ -1,0 +1,120 @@
+import MartletBytes
+import MartletCollections
+
+/// What a queue is to be. Many queues share one policy; the core keeps each once.
+public struct QueuePolicy: Hashable, Sendable {
+    /// Survives a restart; persistent messages in it go through the journal.
+    public var isDurable = false
+    /// A session: what may be lost goes straight to its consumer or nowhere, never into the queue.
+    public var passesAtMostOnce = false
+    /// Messages it holds, ready and unacknowledged; what comes beyond is treated as `overflow` says.
+    public var messagesMax: UInt32 = 1_000_000
+    /// Bytes it holds, address, properties and body.
+    public var bytesMax: UInt64 = 1 << 30
+    public var overflow = Overflow.refuse
+    /// Where rejected messages go, under their own address; `.none`: nowhere.
+    public var rejectHub = HubID.none
+
+    public enum Overflow: UInt8, Hashable, Sendable {
+        /// The publisher is told (nack, 0x97).
+        case refuse
+        /// The oldest ready message makes room.
+        case dropOldest
+    }
+
+    public init() {}
+}
+
+/// Messages in the order they came, waiting for consumers or for their settlement. MQTT sessions and AMQP queues *have* one.
+///
+/// Invariant: a position is given once and never changes, also by a requeue; positions grow in the order of arrival.
+/// Not here: packet identifiers and delivery tags (gateways), and where messages come from (Router).
+public struct Queue: ~Copyable {
+    let policy: UInt16
+    /// The consumer whose turn is next, in a ring; 0: none.
+    var nextConsumer: UInt32 = 0
+    /// Messages it holds; made with the first, so that a queue that only passes things on stays small.
+    var backlog: UInt32 = 0
+    /// Its bindings in the router.
+    var bindingChain: UInt32 = 0
+
+    init(policy: UInt16) { self.policy = policy }
+}
+
+/// A message that waits in a queue.
+struct Entry: BitwiseCopyable {
+    var message: MessageID
+    var matches: MatchListID
+    var opaque: UInt16
+    /// How often it has been given out.
+    var deliveries: UInt16
+}
+
+/// A message that a consumer has and has not settled.
+struct Unsettled: BitwiseCopyable {
+    var entry: Entry
+    var consumer: ConsumerID
+    /// The consumer has it for good (QoS 2 after PUBREC), but its name is still in use: the body is gone.
+    var isReceived: Bool
+}
+
+/// An entry given back, at its old position.
+struct Requeued: Comparable {
+    var position: UInt64
+    var entry: Entry
+    static func < (a: Requeued, b: Requeued) -> Bool { a.position < b.position }
+    static func == (a: Requeued, b: Requeued) -> Bool { a.position == b.position }
+}
+
+/// A position that is not to be delivered before its record is on disk.
+struct Undurable: BitwiseCopyable {
+    var position: UInt64
+    var ticket: UInt64
+    var shard: UInt8
+}
+
+/// What a queue holds.
+struct Backlog: ~Copyable {
+    /// Never delivered yet, at positions without gaps from `firstReady`.
+    var ready = Ring<Entry>()
+    var firstReady: UInt64 = 1
+    var requeued = MinHeap<Requeued>()
+    var unsettled = PositionTable<Unsettled>()
+    var undurable = Ring<Undurable>()
+    var bytes: UInt64 = 0
+
+    var count: Int { ready.count + requeued.count + unsettled.count }
+
+    /// The first position nothing was given yet.
+    var end: UInt64 { firstReady + UInt64(ready.count) }
+
+    /// Whether the oldest entry that waits may go.
+    var hasDeliverable: Bool {
+        if !requeued.isEmpty { return true }
+        guard !ready.isEmpty else { return false }
+        return undurable.isEmpty || firstReady < undurable[0].position
+    }
+
+    /// The oldest entry that waits.
+    mutating func takeNext() -> (UInt64, Entry) {
+        if let first = requeued.first, ready.isEmpty || first.position < firstReady {
+            let next = requeued.removeFirst()
+            return (next.position, next.entry)
+        }
+        let entry = ready.removeFirst()
+        firstReady += 1
+        return (firstReady - 1, entry)
+    }
+}
+
+/// How a consumer is done with a message.
+public enum Settlement: UInt8, Sendable {
+    /// It is done with.
+    case accepted
+    /// Back to its old position, for whoever is next.
+    case requeued
+    /// Unwanted: to the queue's reject hub, or nowhere.
+    case rejected
+    /// Its consumer answers for it now, but its position stays in use until `accepted` (QoS 2 after PUBREC).
+    case received
+}

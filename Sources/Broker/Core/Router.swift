@@ -1,0 +1,133 @@
+import MartletBytes
+import MartletCollections
+public import Synchronization
+
+/// Who gets what: namespaces, hubs and bindings of the whole server, shared by its shards behind one lock.
+///
+/// A shard reads it through its `MatchCache`, checked against `generation`, so the cached route takes no lock. `generation` is
+/// raised before a change returns: an acknowledgement sent afterwards promises what every shard already sees.
+/// Not here: queues and messages, which belong to shards.
+public final class Router: Sendable {
+    private let topology = Mutex(Topology())
+    /// Raised by every change of a binding.
+    public let generation = Atomic<UInt64>(0)
+    private let endpoints = Mutex(EndpointRegistry())
+
+    /// The namespace `/` with its topic hub `amq.topic`, where all protocols meet.
+    public static let defaultNamespace = 0
+    public let meetingPoint: HubID
+
+    public init() {
+        meetingPoint = topology.withLock { topology in
+            _ = topology.namespace(Array("/".utf8))
+            return topology.declareHub(Array("amq.topic".utf8), .topic, in: Router.defaultNamespace)
+        }
+    }
+
+    /// The number of a namespace, made if it is not there.
+    public func namespace(_ name: [UInt8]) -> Int { topology.withLock { $0.namespace(name) } }
+
+    /// The hub of that name; made if it is not there. A name that exists keeps its kind: compare `kind(of:)`.
+    public func declareHub(_ name: [UInt8], _ kind: Hub.Kind, in namespace: Int = defaultNamespace) -> HubID {
+        topology.withLock { $0.declareHub(name, kind, in: namespace) }
+    }
+    public func hub(_ name: [UInt8], in namespace: Int = defaultNamespace) -> HubID? { topology.withLock { $0.namespaces[namespace].hubs[name] } }
+    public func kind(of hub: HubID) -> Hub.Kind? { topology.withLock { $0.hubs[Int(hub.number)]?.kind } }
+
+    /// Where messages go that no binding of `hub` takes; `.none`: nowhere.
+    public func setAlternate(of hub: HubID, to alternate: HubID) {
+        topology.withLock { topology in
+            topology.setAlternate(of: hub, to: alternate)
+            generation.store(topology.changeCount, ordering: .releasing)
+        }
+    }
+
+    /// How to read the headers of a gateway's messages.
+    public func register(_ reader: any HeaderReader, for origin: GatewayID) { topology.withLock { $0.readers[origin] = reader } }
+
+    /// Binds a target. Bound already under the same pattern, it only gets the new options; the answer says which.
+    /// `chain` is the target's list of bindings, to be kept by its owner.
+    @discardableResult
+    public func bind(_ hub: HubID, _ pattern: Pattern, to target: Binding.Target, _ options: BindingOptions, chain: inout UInt32) -> Bool {
+        var first = chain
+        let isNew = topology.withLock { topology in
+            defer { generation.store(topology.changeCount, ordering: .releasing) }
+            return topology.bind(hub, pattern, to: target, options, chain: &first)
+        }
+        chain = first
+        return isNew
+    }
+
+    /// False if there was no such binding.
+    public func unbind(_ hub: HubID, _ pattern: Pattern, from target: Binding.Target, chain: inout UInt32) -> Bool {
+        var first = chain
+        let wasThere = topology.withLock { topology in
+            defer { generation.store(topology.changeCount, ordering: .releasing) }
+            return topology.unbind(hub, pattern, from: target, chain: &first)
+        }
+        chain = first
+        return wasThere
+    }
+
+    /// Removes a whole list of bindings: their target is going.
+    public func unbindAll(chain: inout UInt32) {
+        guard chain != 0 else { return }
+        var first = chain
+        topology.withLock { topology in
+            topology.unbindAll(chain: &first)
+            generation.store(topology.changeCount, ordering: .releasing)
+        }
+        chain = 0
+    }
+
+    /// Every binding that takes the message, and whether the answer depends on hub and address alone.
+    func route(_ message: borrowing Message, into matches: inout [RouteMatch]) -> Bool {
+        topology.withLock { $0.route(message, into: &matches) }
+    }
+
+    /// The changes after generation `since`, oldest first; nil when they are no longer remembered.
+    func changes(since: UInt64) -> (changes: ArraySlice<TopologyChange>, generation: UInt64)? {
+        topology.withLock { topology in
+            let now = generation.load(ordering: .acquiring)
+            guard now - since <= UInt64(topology.changes.count) else { return nil }
+            return (topology.changes.suffix(Int(now - since)), now)
+        }
+    }
+
+    public var bindingCount: Int { topology.withLock { $0.bindings.count } }
+
+    // MARK: Endpoints
+
+    /// Which shard an endpoint lives on, and its number there; claims the identity for `shard` if nobody has it.
+    public func claim(_ identity: Span<UInt8>, for shard: UInt8) -> (shard: UInt8, endpoint: EndpointID) {
+        let identity = identity.array
+        return endpoints.withLock { $0.claim(identity.span, for: shard) }
+    }
+
+    func settle(_ identity: Span<UInt8>, as endpoint: EndpointID) {
+        let identity = identity.array
+        endpoints.withLock { $0.settle(identity.span, as: endpoint) }
+    }
+
+    func release(_ identity: Span<UInt8>) {
+        let identity = identity.array
+        endpoints.withLock { $0.release(identity.span) }
+    }
+}
+
+/// Identity -> the shard that has the endpoint.
+private struct EndpointRegistry: ~Copyable {
+    private var owners = ByteMap<(shard: UInt8, endpoint: EndpointID)>(seed: .random(in: .min ... .max))
+
+    mutating func claim(_ identity: Span<UInt8>, for shard: UInt8) -> (shard: UInt8, endpoint: EndpointID) {
+        if let place = owners.find(identity) { return owners[place: place] }
+        owners.insert((shard, .none), identity)
+        return (shard, .none)
+    }
+    mutating func settle(_ identity: Span<UInt8>, as endpoint: EndpointID) {
+        if let place = owners.find(identity) { owners[place: place].endpoint = endpoint }
+    }
+    mutating func release(_ identity: Span<UInt8>) {
+        if let place = owners.find(identity) { owners.remove(at: place) }
+    }
+}

@@ -1,0 +1,145 @@
+import MartletBytes
+import MartletCollections
+
+/// One binding through which a message reaches a queue, before those of one queue are put together.
+struct RouteMatch: Sendable {
+    var shard: UInt8
+    var queue: QueueID
+    var binding: UInt32
+    var options: BindingOptions
+}
+
+/// What changed, so that a cache can drop just what it must.
+struct TopologyChange {
+    enum Scope {
+        /// One address of the hub.
+        case address([UInt8])
+        /// What matches a pattern with wildcards.
+        case pattern([UInt8])
+        case wholeHub
+        /// Routes of other hubs lead through this one.
+        case everything
+    }
+    let hub: HubID
+    let scope: Scope
+}
+
+/// The router's state: everything behind its lock.
+struct Topology: ~Copyable {
+    var namespaces: [Namespace] = []
+    var hubs: [Hub?] = [nil]
+    var bindings = Slab<Binding>()
+    var readers: [GatewayID: any HeaderReader] = [:]
+    private(set) var changes: [TopologyChange] = []
+    private(set) var changeCount: UInt64 = 0
+    private static let changesKept = 512
+
+    mutating func namespace(_ name: [UInt8]) -> Int {
+        if let known = namespaces.firstIndex(where: { $0.name == name }) { return known }
+        namespaces.append(Namespace(name: name))
+        return namespaces.count - 1
+    }
+
+    mutating func declareHub(_ name: [UInt8], _ kind: Hub.Kind, in namespace: Int) -> HubID {
+        if let known = namespaces[namespace].hubs[name] { return known }
+        hubs.append(Hub(namespace: namespace, name: name, kind: kind))
+        let hub = HubID(UInt32(hubs.count - 1))
+        namespaces[namespace].hubs[name] = hub
+        return hub
+    }
+
+    private func hub(_ id: HubID) -> Hub { hubs[Int(id.number)]! }
+
+    private mutating func note(_ hub: HubID, _ pattern: Pattern?) {
+        let scope: TopologyChange.Scope = switch (self.hub(hub).kind, pattern) {
+        case _ where self.hub(hub).feeders > 0: .everything
+        case (.topic, .address(let bytes)): Address.hasWildcard(bytes.span) ? .pattern(bytes) : .address(bytes)
+        case (.direct, .address(let bytes)): .address(bytes)
+        default: .wholeHub
+        }
+        changeCount += 1
+        changes.append(TopologyChange(hub: hub, scope: scope))
+        if changes.count >= 2 * Self.changesKept { changes.removeFirst(Self.changesKept) }
+    }
+
+    mutating func setAlternate(of hub: HubID, to alternate: HubID) {
+        let old = self.hub(hub).alternate
+        if !old.isNone { self.hub(old).feeders -= 1 }
+        self.hub(hub).alternate = alternate
+        if !alternate.isNone { self.hub(alternate).feeders += 1 }
+        note(hub, nil)
+    }
+
+    mutating func bind(_ hub: HubID, _ pattern: Pattern, to target: Binding.Target, _ options: BindingOptions, chain: inout UInt32) -> Bool {
+        let known = self.hub(hub).matcher.find(target, under: pattern, in: bindings)
+        if known != 0 {
+            bindings[known].options = options
+            note(hub, pattern)
+            return false
+        }
+        let number = bindings.insert(Binding(hub: hub, target: target, options: options))
+        bindings[number].nextOfTarget = chain
+        chain = number
+        self.hub(hub).matcher.bind(number, under: pattern, in: &bindings)
+        if case .hub(let next) = target { self.hub(next).feeders += 1 }
+        note(hub, pattern)
+        return true
+    }
+
+    mutating func unbind(_ hub: HubID, _ pattern: Pattern, from target: Binding.Target, chain: inout UInt32) -> Bool {
+        let number = self.hub(hub).matcher.find(target, under: pattern, in: bindings)
+        guard number != 0 else { return false }
+        if chain == number {
+            chain = bindings[number].nextOfTarget
+        } else {
+            var previous = chain
+            while bindings[previous].nextOfTarget != number { previous = bindings[previous].nextOfTarget }
+            bindings[previous].nextOfTarget = bindings[number].nextOfTarget
+        }
+        remove(number)
+        note(hub, pattern)
+        return true
+    }
+
+    mutating func unbindAll(chain: inout UInt32) {
+        while chain != 0 {
+            let number = chain
+            chain = bindings[number].nextOfTarget
+            let hub = bindings[number].hub
+            note(hub, self.hub(hub).matcher.pattern(of: number, in: bindings))
+            remove(number)
+        }
+    }
+
+    private mutating func remove(_ number: UInt32) {
+        let binding = bindings[number]
+        hub(binding.hub).matcher.unbind(number, in: &bindings)
+        if case .hub(let next) = binding.target { hub(next).feeders -= 1 }
+        bindings.remove(number)
+    }
+
+    /// Follows bindings from hub to hub, each hub once. True if the answer depends on hub and address alone.
+    mutating func route(_ message: borrowing Message, into matches: inout [RouteMatch]) -> Bool {
+        var visited = [message.hub], next = 0, isCacheable = true
+        var found: [UInt32] = []
+        while next < visited.count {
+            let hub = hub(visited[next])
+            next += 1
+            if !hub.matcher.dependsOnAddressOnly { isCacheable = false }
+            found.removeAll(keepingCapacity: true)
+            hub.matcher.match(message, readers[message.header.origin], in: bindings, into: &found)
+            for number in found {
+                let binding = bindings[number]
+                switch binding.target {
+                case .queue(let queue, let shard): matches.append(RouteMatch(shard: shard, queue: queue, binding: number, options: binding.options))
+                case .hub(let further): if !visited.contains(further) { visited.append(further) }
+                }
+            }
+            // Only the hub that was published to has its alternate asked, and only if nothing at all took the message.
+            if next == visited.count, matches.isEmpty, visited.count == 1 || found.isEmpty, !hub.alternate.isNone, !visited.contains(hub.alternate) {
+                visited.append(hub.alternate)
+            }
+        }
+        return isCacheable
+    }
+}

@@ -1,0 +1,75 @@
+import CLinux
+public import MartletBytes
+import Synchronization
+
+/// What may be called from any thread, and the loop's own.
+extension EventLoop {
+    /// Whether the caller is on the loop's thread.
+    public var isCurrent: Bool { thread.load(ordering: .relaxed) == cl_thread_id() }
+
+    /// Starts the loop's thread; `settleIn` runs on it first and answers the loop's tenant.
+    /// The thread keeps the loop alive until it stops; `join` waits for that.
+    public func start(_ settleIn: @escaping @Sendable (EventLoop) -> (any LoopTenant)?) -> LoopThread {
+        let start = Unmanaged.passRetained(Start(loop: self, settleIn: settleIn)).toOpaque()
+        var thread: UInt64 = 0
+        let error = cl_thread({ start in
+            let start = Unmanaged<Start>.fromOpaque(start!).takeRetainedValue()
+            if let tenant = start.settleIn(start.loop) { start.loop.settle(tenant) }
+            start.loop.run()
+        }, start, &thread)
+        precondition(error == 0, "no thread for an event loop: \(String(cString: cl_error_text(error)))")
+        return LoopThread(thread: thread)
+    }
+
+    private final class Start {
+        let loop: EventLoop
+        let settleIn: @Sendable (EventLoop) -> (any LoopTenant)?
+        init(loop: EventLoop, settleIn: @escaping @Sendable (EventLoop) -> (any LoopTenant)?) { self.loop = loop; self.settleIn = settleIn }
+    }
+
+    /// Runs `call` on the loop's thread, in the order of the calls.
+    public func execute(_ call: @escaping @Sendable (EventLoop) -> Void) {
+        if mailbox.leave({ $0.calls.append(call) }) { kernel.wake() }
+    }
+
+    /// Gives bytes to the loop's tenant (`LoopTenant.receive(letter:)`), in the order of the posts; `bytes` is empty afterwards.
+    public func post(_ bytes: inout ByteBuffer) {
+        let offset = bytes.consumedCount, count = bytes.count
+        guard let memory = bytes.surrender() else { return }
+        let letter = Mailbox.Letter(base: memory.base, offset: offset, count: count, capacity: memory.capacity)
+        if mailbox.leave({ $0.letters.append(letter) }) { kernel.wake() }
+    }
+
+    /// Ends `run` after the tick that is under way.
+    public func stop() { execute { $0.beginStopping() } }
+}
+
+/// A running loop's thread.
+public struct LoopThread: Sendable {
+    let thread: UInt64
+    public func join() { cl_join(thread) }
+}
+
+/// The loop runs Swift tasks too: `Task(executorPreference: loop)` and actors whose executor it is stay on its thread.
+/// It has to be both, or a resumed continuation takes the way round through the global pool (2.4 times the CPU).
+extension EventLoop: SerialExecutor, TaskExecutor {
+    public func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        if isCurrent { jobs.append(job); return }
+        if mailbox.leave({ $0.jobs.append(job) }) { kernel.wake() }
+    }
+
+    public func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
+    public func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
+    public func checkIsolated() { precondition(isCurrent, "not on the event loop's thread") }
+    public func isIsolatingCurrentContext() -> Bool? { isCurrent }
+
+    /// The jobs that are there now; those that they enqueue wait for the next tick, so that tasks cannot starve descriptors.
+    func runJobs() {
+        guard !jobs.isEmpty else { return }
+        var batch: [UnownedJob] = []
+        swap(&jobs, &batch)
+        let serial = asUnownedSerialExecutor(), task = asUnownedTaskExecutor()
+        for job in batch { job.runSynchronously(isolatedTo: serial, taskExecutor: task) }
+    }
+}

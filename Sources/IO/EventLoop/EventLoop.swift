@@ -1,0 +1,430 @@
+import CLinux
+public import MartletBytes
+import MartletCollections
+import Synchronization
+
+/// Waits for descriptors, timers and mail, and calls the channels they belong to; at the end of each tick, everything that the
+/// tick produced for a connection leaves in one write.
+///
+/// One thread runs it (`start`, or a test that calls `tick`), and every call but `execute`, `post`, `enqueue` and `stop` belongs to that thread.
+/// The order of a tick: what is ready, mail, timers, tasks' jobs, the tenant's `tickEnded`, flush. Invariants: a descriptor's events reach only the
+/// registration they were meant for (generations); a channel is released at the end of the tick that closed it.
+/// Not here: sockets (Net), protocols, and any sharing of connections between loops.
+public final class EventLoop: @unchecked Sendable {  // everything mutable is the loop thread's alone; mail goes through `Mailbox`
+    public let number: Int
+    public let limits: EventLoopLimits
+    let kernel: Kernel
+    let mailbox = Mailbox()
+    let thread = Atomic<UInt64>(0)
+    private let events: UnsafeMutablePointer<cl_event>
+    /// `headroom` bytes, then the read area: the kept bytes of a cut frame are put in front of the new ones, which never move.
+    private let readArea: UnsafeMutableRawPointer
+    let slots: UnsafeMutablePointer<Slot>
+    /// What each slot's connection will be sent: beside the slots, since a delivery touches little else.
+    @usableFromInline let outputs: UnsafeMutablePointer<ByteBuffer>
+    private var slotEnd = 1, freeSlot: UInt32 = 0
+    public private(set) var connectionCount = 0
+    private var dirty: [UInt32] = [], released: [Unmanaged<Channel>] = []
+    private var pool = BufferPool()
+    private var timers = MinHeap<Timer>()
+    private var mail = Mailbox.Contents()
+    var jobs: [UnownedJob] = []
+    private var isStopping = false
+
+    /// When the current tick began.
+    public private(set) var now: Instant
+    /// Who lives on this loop and wants its mail; set by `start`'s body or by `settle`.
+    public private(set) var tenant: (any LoopTenant)?
+    /// What happened so far; read on the loop.
+    public private(set) var counters = EventLoopCounters()
+
+    public init(number: Int = 0, kernel: Kernel = LinuxKernel(), limits: EventLoopLimits = EventLoopLimits()) {
+        self.number = number
+        self.kernel = kernel
+        self.limits = limits
+        events = .allocate(capacity: Self.eventsPerTick)
+        readArea = cl_reserve(Self.headroom + Self.readSize)!
+        slots = cl_reserve(limits.connectionsMax * MemoryLayout<Slot>.stride)!.bindMemory(to: Slot.self, capacity: limits.connectionsMax)
+        outputs = cl_reserve(limits.connectionsMax * MemoryLayout<ByteBuffer>.stride)!.bindMemory(to: ByteBuffer.self, capacity: limits.connectionsMax)
+        now = kernel.now()
+    }
+
+    deinit {
+        for slot in 1..<slotEnd where slots[slot].channel != nil || slots[slot].descriptor >= 0 {
+            if slots[slot].descriptor >= 0 { kernel.close(slots[slot].descriptor) }
+            slots[slot].channel?.release()
+            (slots + slot).deinitialize(count: 1)
+            (outputs + slot).deinitialize(count: 1)
+        }
+        events.deallocate()
+        cl_release(readArea, Self.headroom + Self.readSize)
+        cl_release(slots, limits.connectionsMax * MemoryLayout<Slot>.stride)
+        cl_release(outputs, limits.connectionsMax * MemoryLayout<ByteBuffer>.stride)
+    }
+
+    static let eventsPerTick = 512
+    /// One read, and the largest cut frame that is moved in front of it. 64 KiB beat 256 in the measured loads (cache).
+    static let readSize = 65536, headroom = 65536
+
+    public func wallTime() -> WallTime { kernel.wallTime() }
+
+    // MARK: Connections
+
+    /// Takes over a connected stream's descriptor, or answers nil (and closes it) when the table is full.
+    @discardableResult public func add(_ channel: Channel, descriptor: Int32) -> UInt32? { add(channel, descriptor, .stream, interest: Self.readable) }
+
+    /// Takes over any other descriptor: `channel.ready` is called with its events.
+    @discardableResult public func add(_ channel: Channel, events descriptor: Int32, interest: UInt32) -> UInt32? { add(channel, descriptor, .events, interest: interest) }
+
+    /// A channel that only has a deadline.
+    @discardableResult public func add(clock channel: Channel) -> UInt32? { add(channel, -1, .events, interest: 0) }
+
+    private func add(_ channel: Channel, _ descriptor: Int32, _ kind: Slot.Kind, interest: UInt32) -> UInt32? {
+        var slot = freeSlot
+        if slot != 0 {
+            freeSlot = slots[Int(slot)].next
+        } else {
+            guard slotEnd < limits.connectionsMax else { kernel.close(descriptor); return nil }
+            slot = UInt32(slotEnd)
+            slotEnd += 1
+        }
+        let generation = slots[Int(slot)].generation  // zero in untouched memory, kept by `free` otherwise
+        (slots + Int(slot)).initialize(to: Slot(.passRetained(channel), generation: generation, descriptor: descriptor, kind: kind))
+        (outputs + Int(slot)).initialize(to: ByteBuffer())
+        channel.slot = slot
+        channel.scheduled = .never
+        if descriptor >= 0 {
+            connectionCount += 1
+            _ = kernel.watch(descriptor, CInt(CL_ADD), interest, token: token(slot))
+        }
+        schedule(channel)
+        return slot
+    }
+
+    private func token(_ slot: UInt32) -> UInt64 { UInt64(slots[Int(slot)].generation) << 32 | UInt64(slot) }
+
+    private static let readable = UInt32(CL_READABLE) | UInt32(CL_PEER_CLOSED)
+
+    /// What a connection will be sent at the end of the tick. Call `willWrite` before appending.
+    @inlinable public subscript(output slot: UInt32) -> ByteBuffer {
+        @inline(__always) unsafeAddress { UnsafePointer(outputs + Int(slot)) }
+        @inline(__always) unsafeMutableAddress { outputs + Int(slot) }
+    }
+
+    /// Marks a connection for the flush at the end of the tick and lends it a buffer until its output has left.
+    @inline(__always) public func willWrite(_ slot: UInt32) {
+        if !slots[Int(slot)].flags.contains(.dirty) { markDirty(slot) }
+    }
+
+    @inline(never) private func markDirty(_ slot: UInt32) {
+        slots[Int(slot)].flags.insert(.dirty)
+        dirty.append(slot)
+        if !outputs[Int(slot)].ownsMemory { pool.lend(to: &outputs[Int(slot)]) }
+    }
+
+    /// Whether the peer reads too slowly: output above the high-water mark and not yet below the low one.
+    public func isBlocked(_ slot: UInt32) -> Bool { slots[Int(slot)].flags.contains(.blocked) }
+
+    /// Stops or resumes reading from a connection: back-pressure by its owner.
+    public func pauseReading(_ slot: UInt32, _ paused: Bool) {
+        guard slots[Int(slot)].flags.contains(.paused) != paused else { return }
+        if paused { slots[Int(slot)].flags.insert(.paused) } else { slots[Int(slot)].flags.remove(.paused) }
+        updateInterest(slot)
+    }
+
+    /// Closes now; what was not yet written is lost.
+    public func close(_ channel: Channel, _ reason: CloseReason) {
+        let slot = channel.slot
+        guard slot != 0, let owner = slots[Int(slot)].channel else { return }
+        detach(channel, owner, reason)
+        free(slot)
+    }
+
+    /// Closes after the output has left: the channel is gone at once, the descriptor lingers until the peer has ended too
+    /// (so that a farewell is not destroyed by a reset) or for two seconds.
+    public func finish(_ channel: Channel, _ reason: CloseReason) {
+        let slot = channel.slot
+        guard slot != 0, let owner = slots[Int(slot)].channel, slots[Int(slot)].kind == .stream else { return close(channel, reason) }
+        detach(channel, owner, reason)
+        slots[Int(slot)].flags.formUnion(.lingering)
+        slots[Int(slot)].flags.remove(.paused)
+        slots[Int(slot)].unread.release()
+        timers.insert(Timer(at: now + limits.linger, slot: slot, generation: slots[Int(slot)].generation))
+        willWrite(slot)
+    }
+
+    private func detach(_ channel: Channel, _ owner: Unmanaged<Channel>, _ reason: CloseReason) {
+        slots[Int(channel.slot)].channel = nil
+        channel.closed(reason, on: self)
+        channel.slot = 0
+        released.append(owner)
+    }
+
+    /// Hands a connection over to another loop: its descriptor with all bytes not yet consumed. Nothing was written to it yet.
+    public func surrender(_ channel: Channel, unread bytes: Span<UInt8>) -> (descriptor: Int32, unread: [UInt8]) {
+        let slot = channel.slot, descriptor = slots[Int(slot)].descriptor
+        _ = kernel.watch(descriptor, CInt(CL_REMOVE), 0, token: 0)
+        slots[Int(slot)].descriptor = -1
+        released.append(slots[Int(slot)].channel!)
+        slots[Int(slot)].channel = nil
+        channel.slot = 0
+        connectionCount -= 1
+        free(slot)
+        return (descriptor, bytes.array)
+    }
+
+    /// Shows a channel bytes that came in elsewhere (after `surrender`), as if they had just been read.
+    public func replay(_ bytes: [UInt8], to channel: Channel) {
+        guard channel.slot != 0, !bytes.isEmpty else { return }
+        slots[Int(channel.slot)].unread.append(bytes.span)
+        show(channel.slot, keptBefore: 0)
+    }
+
+    private func free(_ slot: UInt32) {
+        let row = slots + Int(slot)
+        if row.pointee.descriptor >= 0 {
+            kernel.close(row.pointee.descriptor)
+            connectionCount -= 1
+        }
+        row.pointee.descriptor = -1
+        row.pointee.generation &+= 1
+        row.pointee.flags.formIntersection(.dirty)
+        outputs[Int(slot)].release()
+        row.pointee.unread.release()
+        row.pointee.next = freeSlot
+        freeSlot = slot
+    }
+
+    // MARK: Writing
+
+    private func flush(_ slot: UInt32) {
+        let row = slots + Int(slot)
+        row.pointee.flags.remove(.dirty)
+        guard row.pointee.descriptor >= 0 else { outputs[Int(slot)].release(); return }
+        if !outputs[Int(slot)].isEmpty {
+            let written = kernel.write(row.pointee.descriptor, outputs[Int(slot)].readable, outputs[Int(slot)].count)
+            if written > 0 {
+                counters.bytesWritten &+= UInt64(written)
+                outputs[Int(slot)].consume(written)
+            } else if written != -Int(CL_EAGAIN), written != -Int(CL_EINTR) {
+                return fail(slot, errno: Int32(-written))
+            }
+        }
+        let left = outputs[Int(slot)].count
+        if left == 0 {
+            pool.takeBack(&outputs[Int(slot)])
+            if row.pointee.flags.contains(.lingering) { return endLingering(slot) }
+        }
+        // The common case, everything left, changes nothing below.
+        if (left > 0) != row.pointee.flags.contains(.awaitsWritable) {
+            if left > 0 { row.pointee.flags.insert(.awaitsWritable) } else { row.pointee.flags.remove(.awaitsWritable) }
+            updateInterest(slot)
+        }
+        if left > limits.outputHighWater, !row.pointee.flags.contains(.blocked) { setBlocked(slot, true) }
+        if left <= limits.outputLowWater, row.pointee.flags.contains(.blocked) { setBlocked(slot, false) }
+    }
+
+    private func setBlocked(_ slot: UInt32, _ blocked: Bool) {
+        if blocked { slots[Int(slot)].flags.insert(.blocked) } else { slots[Int(slot)].flags.remove(.blocked) }
+        updateInterest(slot)
+        slots[Int(slot)].channel?._withUnsafeGuaranteedRef { channel in
+            channel.outputBlocked(blocked, on: self)
+            if channel.slot != 0 { schedule(channel) }
+        }
+    }
+
+    private func endLingering(_ slot: UInt32) {
+        if slots[Int(slot)].flags.contains(.ended) { return free(slot) }
+        kernel.shutdownWrite(slots[Int(slot)].descriptor)
+        slots[Int(slot)].flags.remove([.awaitsWritable, .blocked])
+        updateInterest(slot)
+    }
+
+    private func updateInterest(_ slot: UInt32) {
+        let row = slots + Int(slot)
+        guard row.pointee.descriptor >= 0 else { return }
+        var interest: UInt32 = 0
+        if row.pointee.flags.isDisjoint(with: [.blocked, .ended, .paused]) { interest |= Self.readable }
+        if row.pointee.flags.contains(.awaitsWritable) { interest |= UInt32(CL_WRITABLE) }
+        _ = kernel.watch(row.pointee.descriptor, CInt(CL_MODIFY), interest, token: token(slot))
+    }
+
+    private func fail(_ slot: UInt32, errno: Int32) {
+        guard let owner = slots[Int(slot)].channel else { return free(slot) }
+        owner._withUnsafeGuaranteedRef { close($0, .failed(errno)) }
+    }
+
+    // MARK: Reading
+
+    private func handle(_ events: UInt32, _ slot: UInt32) {
+        let row = slots + Int(slot)
+        if row.pointee.kind == .events {
+            row.pointee.channel?._withUnsafeGuaranteedRef { channel in
+                channel.ready(events, on: self)
+                if channel.slot != 0 { schedule(channel) }
+            }
+            return
+        }
+        if events & ~UInt32(CL_WRITABLE) != 0 { read(slot) }
+        if events & UInt32(CL_WRITABLE) != 0, row.pointee.descriptor >= 0, !row.pointee.flags.contains(.dirty) { flush(slot) }
+    }
+
+    private func read(_ slot: UInt32) {
+        let row = slots + Int(slot)
+        let kept = row.pointee.unread.count
+        let count: Int
+        if kept <= Self.headroom {
+            count = kernel.read(row.pointee.descriptor, readArea + Self.headroom, Self.readSize)
+        } else {  // a large frame is read to where it is kept
+            count = kernel.read(row.pointee.descriptor, row.pointee.unread.reserve(Self.readSize), Self.readSize)
+            if count > 0 { row.pointee.unread.commit(count) }
+        }
+        guard count > 0 else {
+            if count == 0 { return receiveEnd(slot) }
+            if count != -Int(CL_EAGAIN), count != -Int(CL_EINTR) { fail(slot, errno: Int32(-count)) }
+            return
+        }
+        counters.bytesRead &+= UInt64(count)
+        guard row.pointee.channel != nil else {  // lingering: what the peer still says is thrown away
+            row.pointee.unread.removeAll()
+            return
+        }
+        if kept > Self.headroom { return show(slot, keptBefore: kept) }
+        let start = readArea + Self.headroom - kept
+        if kept > 0 {
+            memcpy(start, row.pointee.unread.readable, kept)
+            row.pointee.unread.removeAll()
+        }
+        let used = offer(slot, start, kept + count)
+        guard row.pointee.descriptor >= 0, row.pointee.channel != nil else { return }
+        if used < kept + count { row.pointee.unread.append(start + used, count: kept + count - used) } else { row.pointee.unread.release() }
+    }
+
+    /// Shows the channel the bytes that lie in its own buffer.
+    private func show(_ slot: UInt32, keptBefore: Int) {
+        let row = slots + Int(slot)
+        let used = offer(slot, row.pointee.unread.readable, row.pointee.unread.count)
+        guard row.pointee.descriptor >= 0, row.pointee.channel != nil else { return }
+        row.pointee.unread.consume(used)
+        if row.pointee.unread.isEmpty { row.pointee.unread.release() }
+    }
+
+    private func offer(_ slot: UInt32, _ start: UnsafeRawPointer, _ count: Int) -> Int {
+        guard let owner = slots[Int(slot)].channel else { return count }
+        return owner._withUnsafeGuaranteedRef { channel in
+            let used = channel.receive(Span(_unsafeStart: start.assumingMemoryBound(to: UInt8.self), count: count), on: self)
+            if channel.slot != 0 { schedule(channel) }
+            return used
+        }
+    }
+
+    private func receiveEnd(_ slot: UInt32) {
+        let row = slots + Int(slot)
+        // A second end is the kernel's hang-up: the peer takes nothing any more either.
+        if row.pointee.flags.contains(.ended) { return fail(slot, errno: CInt(CL_EPIPE)) }
+        row.pointee.flags.insert(.ended)
+        guard let owner = row.pointee.channel else {
+            if outputs[Int(slot)].isEmpty { free(slot) } else { updateInterest(slot) }
+            return
+        }
+        updateInterest(slot)
+        owner._withUnsafeGuaranteedRef { channel in
+            channel.receiveEnd(on: self)
+            if channel.slot != 0 { schedule(channel) }
+        }
+    }
+
+    // MARK: Time
+
+    /// Looks at a channel's deadline again. Needed only when it moved nearer outside of a call from the loop.
+    public func schedule(_ channel: Channel) {
+        let deadline = channel.deadline
+        guard deadline < channel.scheduled else { return }
+        channel.scheduled = deadline
+        timers.insert(Timer(at: deadline, slot: channel.slot, generation: slots[Int(channel.slot)].generation))
+    }
+
+    private func fireTimers() {
+        while let timer = timers.first, timer.at <= now {
+            _ = timers.removeFirst()
+            let row = slots + Int(timer.slot)
+            guard row.pointee.generation == timer.generation else { continue }
+            guard let owner = row.pointee.channel else {
+                if row.pointee.flags.contains(.lingering) { free(timer.slot) }
+                continue
+            }
+            owner._withUnsafeGuaranteedRef { channel in
+                // An entry for a deadline that has moved nearer since is stale: the nearer one has its own.
+                guard channel.scheduled == timer.at else { return }
+                channel.scheduled = .never
+                if channel.deadline <= now { channel.wake(on: self) }
+                if channel.slot != 0 { schedule(channel) }
+            }
+        }
+    }
+
+    // MARK: The tick
+
+    /// Runs until `stop`.
+    func run() {
+        thread.store(cl_thread_id(), ordering: .relaxed)
+        while !isStopping { tick() }
+        tenant = nil
+    }
+
+    /// One turn. `until` bounds the wait (tests and simulations pass `now`).
+    public func tick(until latest: Instant = .never) {
+        thread.store(cl_thread_id(), ordering: .relaxed)
+        let deadline = jobs.isEmpty && dirty.isEmpty ? min(latest, timers.first?.at ?? .never) : now
+        let count = kernel.wait(events, capacity: Self.eventsPerTick, until: deadline, now: now)
+        now = kernel.now()
+        for index in 0..<count {
+            let token = events[index].data, slot = Int(truncatingIfNeeded: token & 0xFFFF_FFFF)
+            guard slot != 0, slots[slot].generation == UInt32(truncatingIfNeeded: token >> 32), slots[slot].descriptor >= 0 else { continue }
+            handle(events[index].events, UInt32(truncatingIfNeeded: slot))
+        }
+        readMail()
+        fireTimers()
+        runJobs()
+        tenant?.tickEnded(on: self)
+        var index = 0
+        while index < dirty.count {  // a flush may make others dirty
+            flush(dirty[index])
+            index += 1
+        }
+        dirty.removeAll(keepingCapacity: true)
+        if !released.isEmpty {
+            let gone = released
+            released.removeAll(keepingCapacity: true)
+            for channel in gone { channel.release() }
+        }
+    }
+
+    private func readMail() {
+        guard mailbox.empty(into: &mail) else { return }
+        for letter in mail.letters {
+            let bytes = Span<UInt8>(_unsafeStart: UnsafeRawPointer(letter.base + letter.offset).assumingMemoryBound(to: UInt8.self), count: letter.count)
+            tenant?.receive(letter: bytes, on: self)
+            var buffer = ByteBuffer(adopting: letter.base, capacity: letter.capacity)
+            pool.takeBack(&buffer)
+        }
+        mail.letters.removeAll(keepingCapacity: true)
+        for call in mail.calls { call(self) }
+        mail.calls.removeAll(keepingCapacity: true)
+        jobs += mail.jobs
+        mail.jobs.removeAll(keepingCapacity: true)
+    }
+
+    /// Gives the loop its tenant. On the loop's thread, before its first tick that matters.
+    public func settle(_ tenant: any LoopTenant) { self.tenant = tenant }
+
+    func beginStopping() { isStopping = true }
+}
+
+/// Who lives on a loop: gets its mail and the end of every tick.
+public protocol LoopTenant: AnyObject {
+    /// Bytes that another loop's tenant posted; valid during the call.
+    func receive(letter: Span<UInt8>, on loop: EventLoop)
+    /// Everything of this tick has been handled; what is appended to outputs now still leaves with it.
+    func tickEnded(on loop: EventLoop)
+}

@@ -1,0 +1,62 @@
+public import CLinux
+public import MartletBytes
+
+/// What a loop asks of the machine it runs on. `LinuxKernel` is epoll and sockets; `PipeKernel` (module Pipe) is memory and a
+/// virtual clock, so that everything above the loop runs in a test or a simulation without a socket.
+///
+/// Results are as the system calls': a count, 0 at the end of the stream, or a negative errno (`-CL_EAGAIN`: not now).
+open class Kernel {
+    public init() {}
+
+    open func now() -> Instant { .never }
+    open func wallTime() -> WallTime { .never }
+
+    /// Fills `events` with what is ready; waits until `deadline` for the first.
+    open func wait(_ events: UnsafeMutablePointer<cl_event>, capacity: Int, until deadline: Instant, now: Instant) -> Int { 0 }
+
+    /// Ends a wait early. The one call that may come from any thread.
+    open func wake() {}
+
+    open func watch(_ descriptor: Int32, _ operation: Int32, _ interest: UInt32, token: UInt64) -> Int32 { 0 }
+    open func read(_ descriptor: Int32, _ bytes: UnsafeMutableRawPointer, _ count: Int) -> Int { 0 }
+    open func write(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int { 0 }
+    open func shutdownWrite(_ descriptor: Int32) {}
+    open func close(_ descriptor: Int32) {}
+}
+
+/// epoll, level-triggered: one set a loop, woken through an eventfd that is edge-triggered and therefore never read.
+public final class LinuxKernel: Kernel {
+    let epoll: Int32
+    let eventfd: Int32
+
+    public override init() {
+        epoll = cl_epoll_create()
+        eventfd = cl_eventfd()
+        precondition(epoll >= 0 && eventfd >= 0, "no descriptor left for an event loop")
+        _ = cl_epoll_control(epoll, CInt(CL_ADD), eventfd, UInt32(CL_READABLE) | 1 << 31, 0)
+        super.init()
+    }
+
+    deinit {
+        cl_close(epoll)
+        cl_close(eventfd)
+    }
+
+    public override func now() -> Instant { Instant(nanoseconds: cl_monotonic_ns()) }
+    public override func wallTime() -> WallTime { WallTime(milliseconds: cl_wall_ns() / 1_000_000) }
+
+    public override func wait(_ events: UnsafeMutablePointer<cl_event>, capacity: Int, until deadline: Instant, now: Instant) -> Int {
+        let timeout = deadline == .never ? -1 : max(0, deadline.nanoseconds - now.nanoseconds)
+        return max(0, Int(cl_epoll_wait(epoll, events, CInt(capacity), timeout)))
+    }
+
+    public override func wake() { cl_eventfd_signal(eventfd) }
+
+    public override func watch(_ descriptor: Int32, _ operation: Int32, _ interest: UInt32, token: UInt64) -> Int32 {
+        cl_epoll_control(epoll, operation, descriptor, interest, token)
+    }
+    public override func read(_ descriptor: Int32, _ bytes: UnsafeMutableRawPointer, _ count: Int) -> Int { cl_read(descriptor, bytes, count) }
+    public override func write(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int { cl_write(descriptor, bytes, count) }
+    public override func shutdownWrite(_ descriptor: Int32) { _ = cl_shutdown_write(descriptor) }
+    public override func close(_ descriptor: Int32) { cl_close(descriptor) }
+}

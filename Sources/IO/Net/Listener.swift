@@ -1,0 +1,89 @@
+import CLinux
+public import MartletBytes
+public import MartletEventLoop
+
+/// Accepts connections on one address and hands their descriptors on.
+///
+/// Out of descriptors (EMFILE), it gives up a spare one to accept and close the waiting connection, so that a client sees an end
+/// instead of a hang and the loop does not spin. Not here: what a connection means, and which loop it goes to.
+public final class Listener: Channel {
+    /// The address it really has: port 0 became a number.
+    public let address: SocketAddress
+    /// Connections closed at once because no descriptor was left.
+    public private(set) var refused: UInt64 = 0
+    private let descriptor: Int32
+    private let unixPath: String?
+    private var spare = cl_open_spare()
+    private var resumeAt = Instant.never
+    private let accepted: (Int32, SocketAddress) -> Void
+
+    /// Backlog of connections that wait to be accepted; the kernel caps it at `net.core.somaxconn` (4096).
+    public static let backlog: Int32 = 4096
+
+    /// Binds and listens. A Unix path that a dead server left behind is taken over; its file is removed at close.
+    public init(on address: SocketAddress, accepted: @escaping (Int32, SocketAddress) -> Void) throws(NetError) {
+        let path = address.kind == .unix && !address.description.hasPrefix("@") ? address.description : nil
+        if let path {
+            let error = cl_unlink_socket(path)
+            guard error == 0 else { throw NetError(.listen(path), errno: error) }
+        }
+        var raw = address.raw
+        let descriptor = cl_listen(&raw, Self.backlog)
+        guard descriptor >= 0 else { throw NetError(.listen("\(address)"), errno: descriptor) }
+        _ = cl_local_address(descriptor, &raw)
+        self.address = address.kind == .unix ? address : SocketAddress(raw)
+        self.descriptor = descriptor
+        self.accepted = accepted
+        unixPath = path
+        super.init()
+    }
+
+    deinit {
+        if spare >= 0 { cl_close(spare) }
+    }
+
+    /// Begins to accept on `loop`.
+    public func open(on loop: EventLoop) { _ = loop.add(self, events: descriptor, interest: UInt32(CL_READABLE)) }
+
+    public override func ready(_ events: UInt32, on loop: EventLoop) {
+        // At most a backlog's worth a tick: others want their turn.
+        for _ in 0..<256 {
+            var raw = cl_address()
+            let descriptor = cl_accept(self.descriptor, &raw)
+            if descriptor >= 0 {
+                accepted(descriptor, SocketAddress(raw))
+            } else if descriptor == -CInt(CL_EMFILE) || descriptor == -CInt(CL_ENFILE) {
+                guard refuseOne() else { return pause(on: loop) }
+            } else if descriptor != -CInt(CL_EINTR), descriptor != -CInt(103) {  // ECONNABORTED: gone before we came
+                return
+            }
+        }
+    }
+
+    private func refuseOne() -> Bool {
+        guard spare >= 0 else { return false }
+        cl_close(spare)
+        var raw = cl_address()
+        let descriptor = cl_accept(self.descriptor, &raw)
+        if descriptor >= 0 { cl_close(descriptor); refused += 1 }
+        spare = cl_open_spare()
+        return descriptor >= 0
+    }
+
+    private func pause(on loop: EventLoop) {
+        loop.pauseReading(slot, true)
+        resumeAt = loop.now + .milliseconds(100)
+    }
+
+    public override var deadline: Instant { resumeAt }
+
+    public override func wake(on loop: EventLoop) {
+        resumeAt = .never
+        if spare < 0 { spare = cl_open_spare() }
+        loop.pauseReading(slot, false)
+    }
+
+    public override func closed(_ reason: CloseReason, on loop: EventLoop) {
+        if let unixPath { _ = cl_unlink_socket(unixPath) }
+    }
+}

@@ -1,0 +1,30 @@
+import CLinux
+
+/// What a network program sets once at its start.
+public enum ProcessSetup {
+    /// Raises the soft descriptor limit to the hard one, ignores SIGPIPE, and keeps SIGINT and SIGTERM for `nextTermination`.
+    /// On the main thread, before any other is started. Answers the descriptor limit.
+    @discardableResult public static func prepare() -> Int {
+        cl_ignore_sigpipe()
+        cl_block_termination()
+        return Int(max(0, cl_raise_file_limit()))
+    }
+
+    /// Waits for the next SIGINT (2) or SIGTERM (15). **Blocks.**
+    public static func nextTermination() -> Int32 { cl_wait_termination() }
+
+    /// Runs `handler` on a thread of its own for each SIGINT and SIGTERM.
+    public static func onTermination(_ handler: @escaping @Sendable (Int32) -> Void) {
+        let box = Unmanaged.passRetained(Handler(handler)).toOpaque()
+        var thread: UInt64 = 0
+        _ = cl_thread({ box in
+            let handler = Unmanaged<Handler>.fromOpaque(box!).takeRetainedValue()
+            while true { handler.call(cl_wait_termination()) }
+        }, box, &thread)
+    }
+
+    private final class Handler {
+        let call: @Sendable (Int32) -> Void
+        init(_ call: @escaping @Sendable (Int32) -> Void) { self.call = call }
+    }
+}
