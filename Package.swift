@@ -58,7 +58,7 @@ let package = Package(
         tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol"]),
         tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol"]),
         tests("Libraries", needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletMQTT", "MartletMQTTProtocol"]),
-        tests("Broker", needs: ["MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletCore", "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletServer", "MartletSettings"]),
+        tests("Broker", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletCore", "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletServer", "MartletSettings"]),
         tests("Apps", needs: ["martlet"]),
         tests("Tidy", needs: []),
     ],
