@@ -27,6 +27,7 @@ public struct SettingKey<Value: Sendable>: Sendable {
 /// A key without its type: what the schema checks and documents.
 public struct SettingDeclaration: Sendable {
     public let name: String
+    /// As it would be written; an empty list is nothing.
     public let initial: String
     public let about: String
     let isList: Bool
@@ -101,7 +102,7 @@ extension SettingForm where Value: RawRepresentable & CaseIterable, Value.RawVal
 extension SettingForm {
     /// A YAML list, or one element alone. On the command line the option repeats; in the environment a comma separates.
     public static func list<Element: Sendable>(of element: SettingForm<Element>) -> SettingForm where Value == [Element] {
-        SettingForm(isList: true, show: { $0.isEmpty ? "none" : $0.map(element.show).joined(separator: ",") }) { value throws(SettingsMisuse) in
+        SettingForm(isList: true, show: { $0.map(element.show).joined(separator: ",") }) { value throws(SettingsMisuse) in
             var elements: [Element] = []
             switch value.content {
             case .empty: break
