@@ -34,7 +34,7 @@ let package = Package(
         module("Collections", in: "Base/Collections", needs: ["CLinux", "MartletBytes"], unsafeRooms),
         module("Logging", in: "Base/Logging", needs: ["CLinux"], unsafeRooms),
         module("Metrics", in: "Base/Metrics", needs: [], unsafeRooms),
-        module("Settings", in: "Base/Settings", needs: ["CYAML"], unsafeRooms),
+        module("Settings", in: "Base/Settings", needs: ["CLinux", "CYAML"], unsafeRooms),
 
         module("EventLoop", in: "IO/EventLoop", needs: ["CLinux", "MartletBytes", "MartletCollections"], unsafeRooms),
         module("Net", in: "IO/Net", needs: ["CLinux", "MartletBytes", "MartletEventLoop"], unsafeRooms),
@@ -53,12 +53,13 @@ let package = Package(
 
         .executableTarget(name: "martlet", dependencies: ["CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletMQTT", "MartletMQTTProtocol", "MartletServer"], path: "Sources/Apps/martlet", swiftSettings: safeRooms),
 
-        tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
+        tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletMetrics", "MartletSettings"]),
         tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe"]),
         tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol"]),
         tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol"]),
         tests("Libraries", needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletMQTT", "MartletMQTTProtocol"]),
-        tests("Broker", needs: ["MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletCore", "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletServer", "MartletSettings"]),
+        tests("Broker", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletCore", "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletServer", "MartletSettings"]),
+        tests("Apps", needs: ["martlet"]),
         tests("Tidy", needs: []),
     ],
     swiftLanguageModes: [.v6]

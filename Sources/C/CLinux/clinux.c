@@ -222,3 +222,4 @@ int cl_writable_directory(const char *path) {
     ANSWER(access(path, R_OK | W_OK | X_OK));
 }
 const char *cl_error_text(int error) { return strerrordesc_np(error < 0 ? -error : error); }
+const char *cl_environment(int index) { return environ[index]; }

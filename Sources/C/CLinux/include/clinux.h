@@ -53,3 +53,4 @@ long cl_write_all(int fd, const void *bytes, size_t count);  // blocking: for st
 int cl_is_terminal(int fd);
 int cl_writable_directory(const char *path);            // makes it if need be; 0 or -errno
 const char *cl_error_text(int error);
+const char *cl_environment(int index);                  // "NAME=VALUE", or NULL after the last; ask in order

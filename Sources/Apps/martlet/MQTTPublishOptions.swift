@@ -1,0 +1,56 @@
+/// `martlet mqtt pub` as typed. Invariant: a topic without wildcards and exactly one source of messages.
+struct MQTTPublishOptions: Equatable, Sendable {
+    enum Source: Equatable, Sendable {
+        case text(String)
+        /// The whole file is one message.
+        case file(path: String)
+        /// All of stdin is one message.
+        case standardInput
+        /// Each line of stdin is one message.
+        case lines
+        /// One message of no bytes.
+        case empty
+    }
+
+    var connection: MQTTConnectionOptions
+    var topic: String
+    var source: Source
+    var qos: Int
+
+    static let options: [Command.Option] =
+        [
+            .one("-t", "--topic", value: "TOPIC", about: "where to publish"),
+            .one("-m", "--message", value: "TEXT", about: "the message"),
+            .one("-f", "--file", value: "FILE", about: "a file as one message"),
+            .flag("-l", "--stdin-line", about: "every line of stdin as a message"),
+            .flag("-s", "--stdin-file", about: "all of stdin as one message"),
+            .flag("-n", "--null-message", about: "a message of no bytes"),
+            .one("-q", "--qos", value: "0|1|2", about: "quality of service (default: 0)"),
+        ] + MQTTConnectionOptions.options
+
+    init(_ arguments: Arguments) throws(CommandFailure) {
+        let (connection, topicOfURL) = try MQTTConnectionOptions.parse(arguments)
+        if topicOfURL != nil, arguments.has("-t") { throw .usage("mqtt pub: the topic stands in -L and in -t: leave one out") }
+        guard let topic = topicOfURL ?? arguments.text("-t"), !topic.isEmpty else { throw .usage("mqtt pub: a topic is missing: add -t TOPIC") }
+        if topic.contains(where: { $0 == "+" || $0 == "#" }) {
+            throw .usage("mqtt pub: \"\(topic)\" has a wildcard; only subscriptions may [MQTT-3.3.2-2]")
+        }
+        self.connection = connection
+        self.topic = topic
+        source = try Self.source(arguments)
+        qos = try arguments.integer("-q", in: 0...2) ?? 0
+    }
+
+    private static func source(_ arguments: Arguments) throws(CommandFailure) -> Source {
+        var sources: [Source] = []
+        if let text = arguments.text("-m") { sources.append(.text(text)) }
+        if let path = arguments.text("-f") { sources.append(.file(path: path)) }
+        if arguments.has("-l") { sources.append(.lines) }
+        if arguments.has("-s") { sources.append(.standardInput) }
+        if arguments.has("-n") { sources.append(.empty) }
+        guard let source = sources.first, sources.count == 1 else {
+            throw .usage("mqtt pub: say exactly one of -m TEXT, -f FILE, -l, -s and -n")
+        }
+        return source
+    }
+}

@@ -1,0 +1,1 @@
+public enum Server { public static func run(_ configuration: ServerConfiguration) -> Int32 { 0 } }
