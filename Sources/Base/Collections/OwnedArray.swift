@@ -63,6 +63,10 @@ public struct Scratch<Element: BitwiseCopyable>: ~Copyable {
             precondition(index >= 0 && index < size)
             return base[index]
         }
+        @inline(__always) set {
+            precondition(index >= 0 && index < size)
+            base[index] = newValue
+        }
     }
 
     @inlinable public var span: Span<Element> {

@@ -64,6 +64,9 @@ public struct BrokerCore: ~Copyable {
         self.wallTime = wallTime
     }
 
+    /// Up to which of this shard's tickets everything is on disk.
+    public var durableTicket: UInt64 { durableTickets[Int(shard)] }
+
     /// When `wake` wants to be called.
     public var deadline: Instant { endpointDeadlines.first?.at ?? .never }
 
@@ -129,9 +132,8 @@ public struct BrokerCore: ~Copyable {
 
     // MARK: Stored messages
 
-    /// A stored message's pieces, as they came. Good until the next command.
-    @_lifetime(borrow self)
-    public func message(_ id: MessageID) -> Message { messages[id.number].message }
+    /// Shows a stored message, as it came.
+    public func withMessage(_ id: MessageID, _ body: (borrowing Message) -> Void) { body(messages[id.number].message) }
 
     /// The bindings a delivery came through.
     public func matches(_ id: MatchListID) -> [BindingMatch] {

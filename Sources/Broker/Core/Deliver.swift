@@ -53,6 +53,10 @@ extension BrokerCore {
         }
         let bytes = message.byteCount
         if backlogs[backlog].count >= Int(policies[policyNumber].messagesMax) || backlogs[backlog].bytes + UInt64(bytes) > policies[policyNumber].bytesMax {
+            if policies[policyNumber].overflow == .dropNewest {
+                counters.droppedNewest += 1
+                return true
+            }
             guard policies[policyNumber].overflow == .dropOldest, makeRoom(in: backlog, policyNumber, for: bytes) else { return false }
         }
         if stored.isNone {

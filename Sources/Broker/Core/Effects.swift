@@ -18,7 +18,7 @@ public struct Delivery: BitwiseCopyable, Sendable {
     public let consumer: ConsumerID
     public let position: UInt64
     /// The message kept for it; `.none` if nothing is, and the message is the one being published.
-    public let message: MessageID
+    public internal(set) var message: MessageID
 }
 
 /// An acknowledgement that may leave now.
@@ -43,6 +43,13 @@ public struct Effects: ~Copyable {
 
     public init(shards: Int) {
         for _ in 0..<shards { _ = mail.insert(ByteBuffer()) }
+    }
+
+    /// The acknowledgements are out; `body` hears of each endpoint that ended.
+    public mutating func removeAnnouncements(_ body: (EndedEndpoint) -> Void) {
+        acknowledgements.removeAll()
+        for index in 0..<ended.count { body(ended[index]) }
+        ended.removeAll()
     }
 }
 

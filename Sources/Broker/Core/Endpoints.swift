@@ -14,6 +14,7 @@ extension BrokerCore {
 
     /// The endpoint's own numbers.
     public func queue(of endpoint: EndpointID) -> QueueID { endpoints[endpoint.number].queue }
+    public func identity(of endpoint: EndpointID) -> [UInt8] { endpoints[endpoint.number].identity.span.array }
     public func token(of endpoint: EndpointID) -> UInt32 { endpoints[endpoint.number].token }
     public func gatewayState(of endpoint: EndpointID) -> UInt32 { endpoints[endpoint.number].gatewayState }
 
@@ -46,7 +47,7 @@ extension BrokerCore {
         endpoints[id.number].token = 0
         if lost, !endpoints[id.number].farewell.isNone {
             let copy = StoredMessage(copying: messages[endpoints[id.number].farewell.number].message)
-            _ = distribute(copy.message, receipt: nil, &effects)
+            distribute(kept: copy.message, &effects)
         }
         clearFarewell(id)
         if endpoints[id.number].lifetime == .zero {

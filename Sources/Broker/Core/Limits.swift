@@ -18,6 +18,8 @@ public struct CoreCounters: Sendable, Equatable {
     public var droppedSlow: UInt64 = 0
     /// Made room for a newer one.
     public var droppedOldest: UInt64 = 0
+    /// Found its queue full.
+    public var droppedNewest: UInt64 = 0
     public var expired: UInt64 = 0
     public var requeued: UInt64 = 0
     public var rejected: UInt64 = 0

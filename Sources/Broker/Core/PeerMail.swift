@@ -49,6 +49,7 @@ public struct PeerLetter: ~Escapable {
     let ticket: UInt64
     let receipt: ReceiptID
     let outcome: PublishOutcome
+    public var hasMessage: Bool { kind == .message }
 
     /// The next letter; nil at the end.
     @_lifetime(copy mail)

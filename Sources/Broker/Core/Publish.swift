@@ -52,6 +52,21 @@ extension BrokerCore {
         return (outcome, ticket, awaited)
     }
 
+    /// Distributes a message that nobody holds while its deliveries are made: those get a stored copy.
+    mutating func distribute(kept message: borrowing Message, _ effects: inout Effects) {
+        let first = effects.deliveries.count
+        _ = distribute(message, receipt: nil, &effects)
+        var stored = MessageID.none
+        for index in first..<effects.deliveries.count where effects.deliveries[index].message.isNone {
+            if stored.isNone {
+                stored = store(message)
+                messages[stored.number].owners = 1
+                spent.append(stored)
+            }
+            effects.deliveries[index].message = stored
+        }
+    }
+
     /// The part of the route that is on this shard.
     @inline(__always)
     mutating func deliverHere(_ message: borrowing Message, _ place: Int, ticket: UInt64, from origin: UInt8, _ effects: inout Effects) -> (targets: Int, refused: Int) {

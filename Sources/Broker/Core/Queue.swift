@@ -20,6 +20,8 @@ public struct QueuePolicy: Hashable, Sendable {
         case refuse
         /// The oldest ready message makes room.
         case dropOldest
+        /// It is dropped for this queue and counted; the publisher is not told.
+        case dropNewest
     }
 
     public init() {}

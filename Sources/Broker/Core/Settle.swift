@@ -50,6 +50,6 @@ extension BrokerCore {
         release(id)
         let rejected = copy.message
         let message = Message(hub: hub, address: rejected.address, properties: rejected.properties, body: rejected.body, header: rejected.header)
-        _ = distribute(message, receipt: nil, &effects)
+        distribute(kept: message, &effects)
     }
 }

@@ -33,10 +33,10 @@ extension EventLoop {
     }
 
     /// Gives bytes to the loop's tenant (`LoopTenant.receive(letter:)`), in the order of the posts; `bytes` is empty afterwards.
-    public func post(_ bytes: inout ByteBuffer) {
+    public func post(_ bytes: inout ByteBuffer, from sender: Int) {
         let offset = bytes.consumedCount, count = bytes.count
         guard let memory = bytes.surrender() else { return }
-        let letter = Mailbox.Letter(base: memory.base, offset: offset, count: count, capacity: memory.capacity)
+        let letter = Mailbox.Letter(sender: sender, base: memory.base, offset: offset, count: count, capacity: memory.capacity)
         if mailbox.leave({ $0.letters.append(letter) }) { kernel.wake() }
     }
 

@@ -122,6 +122,26 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         if !outputs[Int(slot)].ownsMemory { pool.lend(to: &outputs[Int(slot)]) }
     }
 
+    /// The channel of a row, if it has one.
+    public func channel(at slot: UInt32) -> Channel? { slots[Int(slot)].channel?.takeUnretainedValue() }
+
+    /// All channels of a kind. For closing down, not for the hot path.
+    public func channels<Kind: Channel>(of kind: Kind.Type) -> [Kind] { (1..<UInt32(slotEnd)).compactMap { channel(at: $0) as? Kind } }
+
+    /// The descriptor of a row, -1 if it has none: for asking the kernel about it.
+    public func descriptor(of slot: UInt32) -> Int32 { slots[Int(slot)].descriptor }
+
+    /// Writes what a connection's output holds before the tick ends, because it has grown large. Answers whether it is below
+    /// `limit` now. What an error means is left to the flush.
+    public func flushEarly(_ slot: UInt32, limit: Int) -> Bool {
+        if slots[Int(slot)].flags.contains(.awaitsWritable) { return false }
+        let written = kernel.write(slots[Int(slot)].descriptor, outputs[Int(slot)].readable, outputs[Int(slot)].count)
+        guard written > 0 else { return false }
+        counters.bytesWritten &+= UInt64(written)
+        outputs[Int(slot)].consume(written)
+        return outputs[Int(slot)].count < limit
+    }
+
     /// Whether the peer reads too slowly: output above the high-water mark and not yet below the low one.
     public func isBlocked(_ slot: UInt32) -> Bool { slots[Int(slot)].flags.contains(.blocked) }
 
@@ -378,6 +398,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         let deadline = jobs.isEmpty && dirty.isEmpty ? min(latest, timers.first?.at ?? .never) : now
         let count = kernel.wait(events, capacity: Self.eventsPerTick, until: deadline, now: now)
         now = kernel.now()
+        tenant?.tickBegan(on: self)
         for index in 0..<count {
             let token = events[index].data, slot = Int(truncatingIfNeeded: token & 0xFFFF_FFFF)
             guard slot != 0, slots[slot].generation == UInt32(truncatingIfNeeded: token >> 32), slots[slot].descriptor >= 0 else { continue }
@@ -404,7 +425,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         guard mailbox.empty(into: &mail) else { return }
         for letter in mail.letters {
             let bytes = Span<UInt8>(_unsafeStart: UnsafeRawPointer(letter.base + letter.offset).assumingMemoryBound(to: UInt8.self), count: letter.count)
-            tenant?.receive(letter: bytes, on: self)
+            tenant?.receive(letter: bytes, from: letter.sender, on: self)
             var buffer = ByteBuffer(adopting: letter.base, capacity: letter.capacity)
             pool.takeBack(&buffer)
         }
@@ -423,8 +444,10 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
 
 /// Who lives on a loop: gets its mail and the end of every tick.
 public protocol LoopTenant: AnyObject {
+    /// A tick begins: `loop.now` is new.
+    func tickBegan(on loop: EventLoop)
     /// Bytes that another loop's tenant posted; valid during the call.
-    func receive(letter: Span<UInt8>, on loop: EventLoop)
+    func receive(letter: Span<UInt8>, from sender: Int, on loop: EventLoop)
     /// Everything of this tick has been handled; what is appended to outputs now still leaves with it.
     func tickEnded(on loop: EventLoop)
 }

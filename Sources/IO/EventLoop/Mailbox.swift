@@ -7,6 +7,7 @@ import Synchronization
 final class Mailbox: Sendable {
     /// Memory that changes its owner: safe because the sender gave it away (`ByteBuffer.surrender`) and the loop is the only reader.
     struct Letter: @unchecked Sendable {
+        let sender: Int
         let base: UnsafeMutableRawPointer
         let offset: Int
         let count: Int

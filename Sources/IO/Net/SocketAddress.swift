@@ -24,8 +24,11 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
         (kind, port, scope, self.bytes) = (.unix, 0, 0, bytes)
     }
 
+    /// A peer that has no address of its own.
+    public static var nameless: SocketAddress { SocketAddress(cl_address()) }
+
     init(_ address: cl_address) {
-        kind = address.family == 1 ? .unix : address.family == 6 ? .ipv6 : .ipv4
+        kind = address.family == 4 ? .ipv4 : address.family == 6 ? .ipv6 : .unix
         port = address.port
         scope = address.scope
         bytes = withUnsafeBytes(of: address.bytes) { Array($0.prefix(Int(address.length))) }

@@ -1,0 +1,183 @@
+public import MartletBytes
+import MartletCollections
+public import MartletCore
+import MartletDriver
+import MartletEventLoop
+public import MartletLogging
+import MartletMQTTProtocol
+public import MartletNet
+public import MartletShard
+
+/// MQTT on one shard. A session is an endpoint whose queue it consumes; a topic filter is a binding of that queue to `amq.topic`;
+/// QoS 0 passes the queue by. Packet identifiers live here, positions in the core.
+///
+/// Files: this one has the messages' path, `MQTTGateway+Sessions` who comes and goes, `MQTTServerChannel` the connection.
+public final class MQTTGateway: Gateway {
+    let options: MQTTGatewayOptions
+    let log: Logger
+    let hub: HubID
+    let sessions = Pinned(Slab<MQTTSession>())
+    private let frames = Pinned(EncodedFrames())
+    public internal(set) var counters = MQTTCounters()
+    var connections = 0
+
+    public init(_ shard: Shard, id: GatewayID, options: MQTTGatewayOptions) {
+        self.options = options
+        log = shard.log.labelled("mqtt")
+        hub = shard.router.meetingPoint
+        super.init(shard, id: id)
+    }
+
+    // MARK: From a client
+
+    @inline(__always)
+    func publish(_ publish: MQTTPublish, in bytes: Span<UInt8>, _ session: UInt32, _ slot: UInt32, _ machine: inout MQTTServerMachine) {
+        var header = MessageHeader(origin: id, flags: publish.qos == 0 ? .atMostOnce : .persistent)
+        header.publisherQueue = sessions.value[session].queue
+        let message = Message(hub: hub, address: bytes.at(publish.topic), properties: bytes.at(publish.properties), body: bytes.at(publish.payload), header: header)
+        if publish.qos == 0 {
+            _ = shard.publish(message)
+            return
+        }
+        let publisher = publisher(of: session)
+        if let outcome = shard.publish(message, from: publisher, tag: UInt64(publish.packetIdentifier)) {
+            try? shard.loop.send(.puback(packetIdentifier: publish.packetIdentifier, reason: Self.reason(outcome)), through: &machine, slot: slot)
+        }
+    }
+
+    @inline(__always) private func publisher(of session: UInt32) -> PublisherID {
+        if sessions.value[session].publisher.isNone { sessions.value[session].publisher = shard.core.value.openPublisher(gateway: id, token: session) }
+        return sessions.value[session].publisher
+    }
+
+    private static func reason(_ outcome: PublishOutcome) -> MQTTReason {
+        switch outcome {
+        case .routed: .success
+        case .unroutable: .noMatchingSubscribers
+        case .refused: .quotaExceeded
+        }
+    }
+
+    public override func acknowledge(_ acknowledgement: Acknowledgement) {
+        let slot = sessions.value[acknowledgement.token].slot
+        guard let channel = shard.loop.channel(at: slot) as? MQTTServerChannel else { return }
+        let puback = MQTTServerOutgoing.puback(packetIdentifier: UInt16(acknowledgement.tag), reason: Self.reason(acknowledgement.outcome))
+        try? shard.loop.send(puback, through: &channel.machine, slot: slot)
+    }
+
+    /// PUBACK: the identifier is free again, and the queue may go on.
+    @inline(__always) func acknowledged(_ identifier: UInt16, _ session: UInt32) {
+        guard let position = sessions.value[session].identifiers.remove(UInt64(identifier)) else {
+            counters.unknownPubacks += 1
+            return
+        }
+        _ = shard.settle(sessions.value[session].queue, position, .accepted)
+    }
+
+    // MARK: To clients
+
+    public override func deliver(_ range: Range<Int>, of message: borrowing Message) {
+        if range.count > 1 { frames.value.removeAll() }
+        for index in range {
+            let delivery = shard.effects.value.deliveries[index]
+            guard accepts(delivery, message) else { continue }
+            if range.count == 1 { encode(message, for: delivery, isDuplicate: false) } else { copy(message, for: delivery) }
+        }
+    }
+
+    /// Whether the message may be written for this client now. What may not is dropped (QoS 0), or settled as if delivered when the
+    /// client could never take it [MQTT-3.1.2-25].
+    @inline(__always) private func accepts(_ delivery: Delivery, _ message: borrowing Message) -> Bool {
+        let slot = sessions.value[delivery.token].slot
+        shard.loop.willWrite(slot)
+        if shard.loop[output: slot].count > options.outputBytesMax, !delivery.settles, !shard.loop.flushEarly(slot, limit: options.outputBytesMax) {
+            counters.droppedSlow &+= 1
+            return false
+        }
+        let sizeMax = sessions.value[delivery.token].packetSizeMax
+        if sizeMax != .max, message.byteCount + 16 > Int(sizeMax) { return fits(delivery, message, Int(sizeMax)) }
+        return true
+    }
+
+    @inline(never) private func fits(_ delivery: Delivery, _ message: borrowing Message, _ sizeMax: Int) -> Bool {
+        let size = MQTTEncoder.publishSize(
+            version: sessions.value[delivery.token].version, topicCount: message.address.count, propertyCount: message.properties.count,
+            payloadCount: message.body.count, qos: delivery.settles ? 1 : 0)
+        if size <= sizeMax { return true }
+        counters.droppedOversized &+= 1
+        if delivery.settles { shard.settleSoon(delivery) }
+        return false
+    }
+
+    /// One consumer: straight into its output.
+    @inline(__always) private func encode(_ message: borrowing Message, for delivery: Delivery, isDuplicate: Bool) {
+        let session = delivery.token, slot = sessions.value[session].slot
+        let identifier = delivery.settles ? sessions.value[session].takeIdentifier(for: delivery.position) : 0
+        write(message, session, slot, delivery, identifier, isDuplicate)
+    }
+
+    @inline(__always)
+    private func write(_ message: borrowing Message, _ session: UInt32, _ slot: UInt32, _ delivery: Delivery, _ identifier: UInt16, _ isDuplicate: Bool) {
+        MQTTEncoder.publish(
+            version: sessions.value[session].version, topic: message.address, properties: properties(message), payload: message.body,
+            qos: delivery.settles ? 1 : 0, packetIdentifier: identifier, retain: false, duplicate: isDuplicate, into: &shard.loop[output: slot])
+    }
+
+    /// Again, under the identifier it had: the client may have seen it [MQTT-4.4.0-1].
+    func redeliver(_ delivery: Delivery, _ identifier: UInt16) {
+        let slot = sessions.value[delivery.token].slot
+        shard.loop.willWrite(slot)
+        shard.core.value.withMessage(delivery.message) { write($0, delivery.token, slot, delivery, identifier, true) }
+    }
+
+    /// Many consumers: encoded once for each form they need, and copied.
+    @inline(__always) private func copy(_ message: borrowing Message, for delivery: Delivery) {
+        let session = delivery.token, slot = sessions.value[session].slot
+        let version = sessions.value[session].version, qos: UInt8 = delivery.settles ? 1 : 0
+        let form = EncodedFrames.form(version, qos)
+        if frames.value.frames[form].isEmpty {
+            frames.value.identifierOffsets[Int(form)] = MQTTEncoder.publish(
+                version: version, topic: message.address, properties: properties(message), payload: message.body, qos: qos, packetIdentifier: 0,
+                retain: false, duplicate: false, into: &frames.value.frames[form])
+        }
+        let start = shard.loop[output: slot].count
+        shard.loop[output: slot].append(frames.value.frames[form].span)
+        if qos > 0 {
+            let identifier = sessions.value[session].takeIdentifier(for: delivery.position)
+            shard.loop[output: slot].set(identifier, at: start + frames.value.identifierOffsets[Int(form)])
+        }
+    }
+
+    /// Another protocol's properties are not ours to repeat.
+    @_lifetime(copy message)
+    @inline(__always) private func properties(_ message: borrowing Message) -> Span<UInt8> {
+        message.header.origin == id ? message.properties : message.properties.extracting(first: 0)
+    }
+
+    func outputBlocked(_ session: UInt32, _ blocked: Bool) {
+        let consumer = sessions.value[session].consumer
+        guard !consumer.isNone else { return }
+        shard.perform { $0.pause(consumer, blocked, into: &$1) }
+    }
+
+    public override var samples: [(name: String, value: UInt64)] {
+        [
+            ("connections", UInt64(connections)), ("connectionsAccepted", counters.connectionsAccepted), ("connectionsRefused", counters.connectionsRefused),
+            ("violations", counters.violations), ("droppedSlow", counters.droppedSlow), ("droppedOversized", counters.droppedOversized),
+            ("unknownPubacks", counters.unknownPubacks),
+        ]
+    }
+}
+
+/// One message in each form that its receivers of this moment need: by protocol version and QoS.
+struct EncodedFrames: ~Copyable {
+    var frames = Slab<ByteBuffer>()
+    /// Where the packet identifier stands in each.
+    var identifierOffsets = [0, 0, 0, 0, 0]
+
+    init() { for _ in 0..<4 { _ = frames.insert(ByteBuffer()) } }
+
+    @inline(__always) static func form(_ version: MQTTVersion, _ qos: UInt8) -> UInt32 { 1 + (version == .v5 ? 2 : 0) + UInt32(qos) }
+
+    mutating func removeAll() { for form in 1...4 as ClosedRange<UInt32> { frames[form].removeAll() } }
+}

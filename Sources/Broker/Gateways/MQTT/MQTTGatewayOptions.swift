@@ -1,0 +1,48 @@
+public import MartletCore
+public import MartletMQTTProtocol
+
+/// What the MQTT gateway is told by the server. The limits' reasons stand where they are set (`MQTTLimits`, the server's settings).
+public struct MQTTGatewayOptions: Sendable {
+    public var limits = MQTTLimits()
+    /// Whether these credentials may come in; nil credentials: none were given.
+    public var authenticate: @Sendable (_ userName: [UInt8]?, _ password: [UInt8]?) -> Bool = { _, _ in true }
+    /// Unacknowledged messages under way to one client, if it allows as many.
+    public var receiveMaximum: UInt16 = 1000
+    /// What one session's queue may hold; its overflow drops the newest and counts it, as mosquitto's does: a publisher must not
+    /// suffer for somebody else's absence.
+    public var queueMessagesMax: UInt32 = 100_000
+    public var queueBytesMax: UInt64 = 64 << 20
+    /// Bytes written for a client and not yet taken by its socket, above which QoS 0 messages are dropped for it.
+    public var outputBytesMax = 1 << 20
+    /// How long a session may outlive its connection.
+    public var sessionExpiryMax = Duration.seconds(7 * 86_400)
+    /// Topic filters of one session. (EMQX: no limit; AWS IoT Core: 50; a million clients with one each is the usual shape.)
+    public var subscriptionsMax = 100_000
+
+    public init() {}
+
+    func queuePolicy(isDurable: Bool) -> QueuePolicy {
+        var policy = QueuePolicy()
+        policy.isDurable = isDurable
+        policy.passesAtMostOnce = true
+        policy.messagesMax = queueMessagesMax
+        policy.bytesMax = queueBytesMax
+        policy.overflow = .dropNewest
+        return policy
+    }
+}
+
+/// What this shard's MQTT has seen; plain numbers of its thread.
+public struct MQTTCounters: Sendable, Equatable {
+    public var connectionsAccepted: UInt64 = 0
+    public var connectionsRefused: UInt64 = 0
+    public var violations: UInt64 = 0
+    /// QoS 0 messages for a client whose output was full.
+    public var droppedSlow: UInt64 = 0
+    /// Messages above a client's maximum packet size.
+    public var droppedOversized: UInt64 = 0
+    /// PUBACKs for nothing that was under way.
+    public var unknownPubacks: UInt64 = 0
+
+    public init() {}
+}

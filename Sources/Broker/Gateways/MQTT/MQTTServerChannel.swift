@@ -1,0 +1,74 @@
+import MartletBytes
+import MartletCore
+import MartletDriver
+import MartletEventLoop
+import MartletMQTTProtocol
+import MartletNet
+
+/// One MQTT client's connection: its machine, and which session it speaks for.
+final class MQTTServerChannel: Channel {
+    let gateway: MQTTGateway
+    var machine: MQTTServerMachine
+    /// Its number with the gateway; 0 before CONNECT.
+    var session: UInt32 = 0
+
+    init(_ gateway: MQTTGateway) {
+        self.gateway = gateway
+        machine = MQTTServerMachine(limits: gateway.options.limits, now: gateway.shard.loop.now)
+        super.init()
+    }
+
+    override var deadline: Instant { machine.deadline }
+
+    override func receive(_ bytes: Span<UInt8>, on loop: EventLoop) -> Int {
+        // The machine is taken once a read, not once an event: a class's field costs an exclusivity check each time.
+        Self.handle(bytes, self, &machine, gateway, loop)
+    }
+
+    private static func handle(_ bytes: Span<UInt8>, _ channel: MQTTServerChannel, _ machine: inout MQTTServerMachine, _ gateway: MQTTGateway, _ loop: EventLoop) -> Int {
+        let slot = channel.slot
+        var session = channel.session
+        var end: MQTTGateway.ConnectionEnd?
+        do {
+            let used = try loop.drive(&machine, over: bytes, slot: slot) { event, machine in
+                switch event {
+                case .publish(let publish):
+                    gateway.publish(publish, in: bytes, session, slot, &machine)
+                case .puback(let identifier, _):
+                    gateway.acknowledged(identifier, session)
+                case .connect(let connect):
+                    switch gateway.connect(connect, in: bytes, channel, &machine) {
+                    case .accepted(let number): session = number
+                    case .over(let reason): end = reason
+                    }
+                case .subscribe(let identifier, _, let filters):
+                    let reasons = gateway.subscribe(session, MQTTFilterCursor(subscribe: filters, in: bytes), bytes, machine.version)
+                    try? loop.send(.suback(packetIdentifier: identifier, reasons: reasons), through: &machine, slot: slot)
+                case .unsubscribe(let identifier, let filters):
+                    let reasons = gateway.unsubscribe(session, MQTTFilterCursor(unsubscribe: filters, in: bytes), bytes)
+                    try? loop.send(.unsuback(packetIdentifier: identifier, reasons: reasons), through: &machine, slot: slot)
+                case .pingreq: break
+                case .disconnect(let reason, let expiry):
+                    gateway.disconnecting(session, expiry)
+                    end = reason == .disconnectWithWillMessage ? .close(.refused("the client asked for its will")) : .close(.finished)
+                }
+                return end == nil
+            }
+            guard let end else { return used }
+            return gateway.end(channel, end, bytes)
+        } catch {
+            gateway.violated(channel, error)
+            return bytes.count
+        }
+    }
+
+    override func wake(on loop: EventLoop) {
+        do { try loop.wake(&machine, slot: slot) } catch { gateway.violated(self, error) }
+    }
+
+    override func outputBlocked(_ blocked: Bool, on loop: EventLoop) {
+        if session != 0 { gateway.outputBlocked(session, blocked) }
+    }
+
+    override func closed(_ reason: CloseReason, on loop: EventLoop) { gateway.closed(self, reason) }
+}

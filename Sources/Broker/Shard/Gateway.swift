@@ -1,0 +1,34 @@
+public import MartletCore
+public import MartletNet
+
+/// What one protocol is on one shard: its connections' events become commands to the core, the core's effects become packets.
+///
+/// Confined to its shard's loop. A gateway must not call the core while it is being given deliveries.
+open class Gateway {
+    public let shard: Shard
+    public let id: GatewayID
+
+    public init(_ shard: Shard, id: GatewayID) {
+        self.shard = shard
+        self.id = id
+    }
+
+    /// Takes over an accepted connection; `unread` was received on another shard.
+    open func adopt(_ descriptor: Int32, from address: SocketAddress, unread: [UInt8]) {}
+
+    /// Gives `message` to consumers: those of `shard.effects` in `range`, which are all this gateway's.
+    open func deliver(_ range: Range<Int>, of message: borrowing Message) {}
+
+    /// An acknowledgement may leave.
+    open func acknowledge(_ acknowledgement: Acknowledgement) {}
+
+    /// An endpoint of this gateway is no more; its state was `state`.
+    open func endpointEnded(_ state: UInt32) {}
+
+    /// The server stops: say goodbye in the protocol's words. True once nobody is left.
+    open func stop() {}
+    open var isEmpty: Bool { true }
+
+    /// Numbers for the server's metrics.
+    open var samples: [(name: String, value: UInt64)] { [] }
+}

@@ -1,0 +1,180 @@
+public import MartletBytes
+public import MartletCore
+public import MartletEventLoop
+public import MartletJournal
+import MartletCollections
+public import MartletLogging
+
+/// One loop's share of the broker: a core, its journal, and the gateways that speak for it. Carries the core's effects out.
+///
+/// The path of a message: a gateway calls `publish`, the core answers with deliveries, `carryOut` hands them to the gateways of
+/// their consumers, and at the end of the tick records go to the journal, letters to other shards, and bytes to the sockets.
+/// Not here: what a protocol means (gateways), how things are routed (Core).
+public final class Shard: LoopTenant {
+    public let loop: EventLoop
+    public let number: UInt8
+    public let router: Router
+    public let log: Logger
+    /// Behind pointers: a class's `var` would pay for dynamic exclusivity at every message.
+    public let core: Pinned<BrokerCore>
+    public let effects: Pinned<Effects>
+    private let journal: (any Journal)?
+    /// By number; our own among them.
+    private let peers: [EventLoop]
+    private var gateways: [Gateway] = []
+    private var clock: ShardClock?
+    private var undeliverable: [(QueueID, UInt64)] = []
+
+    /// On the loop's own thread. `journal`: nil when there is no disk to wait for.
+    public init(on loop: EventLoop, of peers: [EventLoop], router: Router, journal: (any Journal)?, log: Logger, limits: CoreLimits = CoreLimits()) {
+        self.loop = loop
+        self.peers = peers
+        self.router = router
+        self.log = log
+        self.journal = journal
+        number = UInt8(loop.number)
+        core = Pinned(BrokerCore(shard: number, shards: peers.count, router: router, isJournaled: journal != nil, limits: limits))
+        effects = Pinned(Effects(shards: peers.count))
+        let clock = ShardClock(self)
+        self.clock = clock
+        loop.add(clock: clock)
+    }
+
+    /// Adds a protocol; the answer is the gateway's.
+    public func addGateway<Kind: Gateway>(_ make: (Shard, GatewayID) -> Kind) -> Kind {
+        let gateway = make(self, GatewayID(UInt8(gateways.count)))
+        gateways.append(gateway)
+        return gateway
+    }
+
+    public func gateway(_ id: GatewayID) -> Gateway { gateways[Int(id.index)] }
+    public var allGateways: [Gateway] { gateways }
+
+    /// The loop of another shard.
+    public func loop(of shard: UInt8) -> EventLoop { peers[Int(shard)] }
+
+    // MARK: Commands with effects
+
+    /// Publishes a message that nobody acknowledges.
+    @inline(__always) public func publish(_ message: borrowing Message) -> PublishOutcome {
+        let outcome = core.value.publish(message, into: &effects.value)
+        if !effects.value.deliveries.isEmpty { deliver(message) }
+        return outcome
+    }
+
+    /// Publishes a message whose acknowledgement is called `tag`: what to say now, or nil if `Gateway.acknowledge` will.
+    @inline(__always) public func publish(_ message: borrowing Message, from publisher: PublisherID, tag: UInt64) -> PublishOutcome? {
+        let outcome = core.value.publish(message, from: publisher, tag: tag, into: &effects.value)
+        if !effects.value.deliveries.isEmpty { deliver(message) }
+        return outcome
+    }
+
+    /// Settles a delivery; false if there was none at that position.
+    @inline(__always) public func settle(_ queue: QueueID, _ position: UInt64, _ settlement: Settlement) -> Bool {
+        let isKnown = core.value.settle(queue, position, settlement, into: &effects.value)
+        carryOut()
+        return isKnown
+    }
+
+    /// Any other command whose effects are wanted at once.
+    public func perform<Answer>(_ command: (inout BrokerCore, inout Effects) -> Answer) -> Answer {
+        let answer = command(&core.value, &effects.value)
+        carryOut()
+        return answer
+    }
+
+    /// Settles a delivery that its gateway cannot make, after the effects that are being carried out.
+    public func settleSoon(_ delivery: Delivery) { undeliverable.append((delivery.queue, delivery.position)) }
+
+    // MARK: Effects
+
+    /// The deliveries of the message that is being published, in runs of one gateway.
+    @inline(__always) private func deliver(_ message: borrowing Message) {
+        let count = effects.value.deliveries.count
+        var start = 0
+        while start < count {
+            let gateway = effects.value.deliveries[start].gateway
+            var end = start + 1
+            while end < count, effects.value.deliveries[end].gateway == gateway { end += 1 }
+            gateways[Int(gateway.index)].deliver(start..<end, of: message)
+            start = end
+        }
+        core.value.finish(&effects.value)
+    }
+
+    /// Everything the last commands led to: deliveries of stored messages, acknowledgements, ended endpoints.
+    @inline(__always) public func carryOut() {
+        if !effects.value.deliveries.isEmpty { deliverStored() }
+        if !effects.value.acknowledgements.isEmpty || !effects.value.ended.isEmpty { announce() }
+    }
+
+    private func deliverStored() {
+        for index in 0..<effects.value.deliveries.count {
+            let delivery = effects.value.deliveries[index]
+            let gateway = gateways[Int(delivery.gateway.index)]
+            core.value.withMessage(delivery.message) { gateway.deliver(index..<index + 1, of: $0) }
+        }
+        core.value.finish(&effects.value)
+    }
+
+    private func announce() {
+        for index in 0..<effects.value.acknowledgements.count {
+            let acknowledgement = effects.value.acknowledgements[index]
+            gateways[Int(acknowledgement.gateway.index)].acknowledge(acknowledgement)
+        }
+        effects.value.removeAnnouncements { ended in gateways[Int(ended.gateway.index)].endpointEnded(ended.gatewayState) }
+    }
+
+    // MARK: The loop
+
+    public func tickBegan(on loop: EventLoop) { core.value.heard(at: loop.now, loop.wallTime()) }
+
+    public func receive(letter: Span<UInt8>, from sender: Int, on loop: EventLoop) {
+        var mail = ByteReader(letter)
+        while let letter = PeerLetter(from: &mail) {
+            core.value.receive(letter, from: UInt8(sender), into: &effects.value)
+            if letter.hasMessage {
+                if !effects.value.deliveries.isEmpty { deliver(letter.message) }
+            } else {
+                carryOut()
+            }
+        }
+    }
+
+    public func tickEnded(on loop: EventLoop) {
+        if core.value.isUnfinished {
+            perform { $0.continuePumping(into: &$1) }
+            // The next tick comes at once: its flush makes room for more.
+            if core.value.isUnfinished { loop.execute { _ in } }
+        }
+        while let (queue, position) = undeliverable.popLast() { _ = settle(queue, position, .accepted) }
+        if let journal { write(to: journal, loop) }
+        for peer in 0..<peers.count where !effects.value.mail[UInt32(peer) + 1].isEmpty {
+            peers[peer].post(&effects.value.mail[UInt32(peer) + 1], from: Int(number))
+        }
+        if let clock { loop.schedule(clock) }
+    }
+
+    private func write(to journal: any Journal, _ loop: EventLoop) {
+        if !effects.value.records.isEmpty {
+            journal.append(&effects.value.records, upTo: effects.value.lastTicket, at: loop.now)
+        }
+        let durable = journal.completed(at: loop.now)
+        if durable > core.value.durableTicket { perform { $0.journalCompleted(upTo: durable, into: &$1) } }
+    }
+
+    fileprivate var deadline: Instant { min(core.value.deadline, journal?.deadline ?? .never) }
+
+    fileprivate func wake() { perform { $0.wake(at: loop.now, into: &$1) } }
+}
+
+/// The shard's place in the loop's timers. The journal's completion is asked for at the end of every tick anyway.
+private final class ShardClock: Channel {
+    private unowned let shard: Shard
+    init(_ shard: Shard) {
+        self.shard = shard
+        super.init()
+    }
+    override var deadline: Instant { shard.deadline }
+    override func wake(on loop: EventLoop) { shard.wake() }
+}
