@@ -3,13 +3,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help run build test unit interop lint format check check-thread check-address clean system-build system-test
-export SWIFT_BACKTRACE = enable=no
+unit check-thread check-address: export SWIFT_BACKTRACE = enable=no
 
 RELEASE := swift build -c release --static-swift-stdlib
-UNIT := swift test --disable-xctest $(if $(FILTER),--filter $(FILTER))
+UNIT := swift test --disable-xctest $(if $(FILTER),--filter '$(FILTER)')
 
 help: ## lists the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: system-build ## builds a release and runs `martlet serve $(ARGS)`
 	$(RELEASE) --product martlet
