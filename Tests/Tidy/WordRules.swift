@@ -93,7 +93,7 @@ enum WordRules {
 
     /// A clone has no neighbours: nothing names a place outside the repository's own tree.
     static func outsideReferences(_ path: String, _ text: String) -> [String] {
-        text.contains("../" + "shared") || text.contains("/work/" + "shared") ? ["\(path): refers to a folder beside the repository"] : []
+        text.contains("../" + "shared") ? ["\(path): refers to a folder beside the repository"] : []
     }
 
     /// Relative links of Markdown, outside of code, that lead nowhere. `paths` are all files and folders of the tree.
