@@ -99,7 +99,10 @@ private func refusal(subscribe words: String...) -> String {
         #expect(refusal(subscribe: "-t", "a", "-P", "x", "-V", "5") == "accepted")
     }
 
-    @Test(arguments: ["http://h/t", "mqtt:///t", "mqtt://h:0/t", "mqtt://h:x/t", "mqtt://h:/t", "mqtt://[::1]9/t", "mqtt://%zz@h/t", "mqtt://%+1@h/t", "mqtt://%f@h/t", "mqtt://%ff@h/t"])
+    @Test(arguments: [
+        "http://h/t", "mqtt:///t", "mqtt://h:0/t", "mqtt://h:x/t", "mqtt://h:/t", "mqtt://[::1]9/t", "mqtt://%zz@h/t", "mqtt://%+1@h/t", "mqtt://%f@h/t",
+        "mqtt://%ff@h/t",
+    ])
     func `a bad URL is refused`(url: String) { #expect(refusal(subscribe: "-L", url).hasPrefix("-L")) }
 
     @Test func `a URL and a host contradict each other`() {

@@ -113,19 +113,21 @@ private func refusal(_ yaml: String = "", environment: [String: String] = [:], s
         }
     }
 
-    @Test(arguments: [
-        ("1MiB", 1_048_576), ("64KiB", 65_536), ("256MB", 256_000_000), ("10", 10), ("10B", 10), ("1 GiB", 1 << 30), ("1.5MiB", nil), ("MiB", nil),
-        ("-1", nil), ("1mib", nil), ("99999999999GiB", nil), ("", nil), ("٣", nil),
-    ] as [(String, Int?)])
+    @Test(
+        arguments: [
+            ("1MiB", 1_048_576), ("64KiB", 65_536), ("256MB", 256_000_000), ("10", 10), ("10B", 10), ("1 GiB", 1 << 30), ("1.5MiB", nil), ("MiB", nil),
+            ("-1", nil), ("1mib", nil), ("99999999999GiB", nil), ("", nil), ("٣", nil),
+        ] as [(String, Int?)])
     func `sizes`(text: String, bytes: Int?) {
         #expect(ByteSize.parse(text) == bytes)
         if let bytes { #expect(ByteSize.parse(ByteSize.text(bytes)) == bytes) }
     }
 
-    @Test(arguments: [
-        ("10s", .seconds(10)), ("500ms", .milliseconds(500)), ("2m", .seconds(120)), ("1h", .seconds(3600)), ("7d", .seconds(604_800)), ("0s", .zero),
-        ("10", nil), ("s", nil), ("1.5s", nil), ("-1s", nil), ("99999999999999999d", nil),
-    ] as [(String, Duration?)])
+    @Test(
+        arguments: [
+            ("10s", .seconds(10)), ("500ms", .milliseconds(500)), ("2m", .seconds(120)), ("1h", .seconds(3600)), ("7d", .seconds(604_800)), ("0s", .zero),
+            ("10", nil), ("s", nil), ("1.5s", nil), ("-1s", nil), ("99999999999999999d", nil),
+        ] as [(String, Duration?)])
     func `durations`(text: String, duration: Duration?) {
         #expect(DurationText.parse(text) == duration)
         if let duration { #expect(DurationText.parse(DurationText.text(duration)) == duration) }

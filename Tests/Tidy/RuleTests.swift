@@ -54,7 +54,9 @@ import Testing
     @Test func `long files and functions are found`() {
         #expect(WordRules.tooLong("A.swift", String(repeating: "//\n", count: 500)) == [])
         #expect(WordRules.tooLong("A.swift", String(repeating: "//\n", count: 501)) == ["A.swift: 501 lines, at most 500"])
-        let body = { (count: Int) in "struct S {\n    init(_ a: Int = { 1 }()) where A == B {\n" + String(repeating: "        a()\n", count: count) + "    }\n}\n" }
+        let body = { (count: Int) in
+            "struct S {\n    init(_ a: Int = { 1 }()) where A == B {\n" + String(repeating: "        a()\n", count: count) + "    }\n}\n"
+        }
         #expect(WordRules.tooLong("A.swift", body(68)) == [])
         #expect(WordRules.tooLong("A.swift", body(69)) == ["A.swift:2: init has 71 lines, at most 70"])
     }
@@ -98,7 +100,8 @@ import Testing
             #expect(WordRules.badNames("Sources/A.swift", "public final class \(name)<T> {}").count == 1, "\(name)")
             #expect(WordRules.badNames("Sources/\(name).swift", "").count == 1, "\(name)")
         }
-        #expect(WordRules.badNames("Sources/Base/Database.swift", "struct Information {}\n// struct UserData\nstruct Newline { class func Manager() {} }") == [])
+        #expect(
+            WordRules.badNames("Sources/Base/Database.swift", "struct Information {}\n// struct UserData\nstruct Newline { class func Manager() {} }") == [])
         #expect(WordRules.camelParts("MQTTSessionInfo") == ["MQTT", "Session", "Info"])
     }
 
@@ -111,7 +114,8 @@ import Testing
     func `banned words are found`(path: String, source: String) { #expect(WordRules.badWords(path, source).count >= 1) }
 
     @Test(arguments: [
-        ("Sources/Base/A.swift", "// try! print( fatalError(\nlet s = \"print(\"; blueprint(1); a.print(2); try? f()"), ("Sources/Apps/martlet/A.swift", "print(x)"),
+        ("Sources/Base/A.swift", "// try! print( fatalError(\nlet s = \"print(\"; blueprint(1); a.print(2); try? f()"),
+        ("Sources/Apps/martlet/A.swift", "print(x)"),
         ("Sources/IO/Net/A.swift", "final class A: @unchecked Sendable { nonisolated(unsafe) var p: UnsafePointer<Int> }"),
         ("Sources/Base/A.swift", "bytes.withUnsafeBytes { $0 }"),
     ])
@@ -124,7 +128,8 @@ import Testing
 
     @Test func `dead links are found`() {
         let paths: Set<String> = ["README.md", "Documentation", "Documentation/a.md", "Sources"]
-        let text = "[a](Documentation/a.md#top) [b](https://x.org) [c](#here) [d](../README.md) [e](missing.md)\n```\n[f](nowhere.md)\n```\n`[g](nowhere.md)` [h](gone.md \"title\")"
+        let text =
+            "[a](Documentation/a.md#top) [b](https://x.org) [c](#here) [d](../README.md) [e](missing.md)\n```\n[f](nowhere.md)\n```\n`[g](nowhere.md)` [h](gone.md \"title\")"
         #expect(WordRules.deadLinks("README.md", text, paths: paths).map { $0.split(separator: " ")[1] } == ["../README.md", "missing.md", "gone.md"])
         #expect(WordRules.deadLinks("Documentation/a.md", "[d](../README.md) ![i](./a.md) [s](../Sources/)", paths: paths) == [])
     }

@@ -160,7 +160,9 @@ extension SwiftCode {
 
     private static let openers: Set<String> = ["func", "init", "deinit", "subscript"]
     /// What begins another declaration: a protocol's requirement has ended without a body.
-    private static let declarators: Set<String> = ["func", "init", "deinit", "subscript", "var", "let", "case", "struct", "class", "enum", "associatedtype", "}"]
+    private static let declarators: Set<String> = [
+        "func", "init", "deinit", "subscript", "var", "let", "case", "struct", "class", "enum", "associatedtype", "}",
+    ]
 
     /// Not `self.init(…)`, `.init(…)` or `foo(init: …)`.
     private func isDeclaration(_ index: Int, _ words: [Word]) -> Bool {

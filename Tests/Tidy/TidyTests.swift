@@ -27,9 +27,10 @@ import Testing
     }
 
     @Test func `no exception for a long function outlives it`() {
-        let long = Set(sources.flatMap { file in
-            SwiftCode(file.text).functions.filter { $0.lineCount > WordRules.functionLineCountMax }.map { "\(file.path) \($0.name)" }
-        })
+        let long = Set(
+            sources.flatMap { file in
+                SwiftCode(file.text).functions.filter { $0.lineCount > WordRules.functionLineCountMax }.map { "\(file.path) \($0.name)" }
+            })
         #expect(Set(WordRules.longFunctions.keys).subtracting(long) == [])
     }
 

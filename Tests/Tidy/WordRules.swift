@@ -39,7 +39,9 @@ enum WordRules {
         var parts: [String] = []
         let characters = Array(name)
         for (index, character) in characters.enumerated() {
-            let startsWord = character.isUppercase && (index == 0 || !characters[index - 1].isUppercase || (index + 1 < characters.count && characters[index + 1].isLowercase))
+            let startsWord =
+                character.isUppercase
+                && (index == 0 || !characters[index - 1].isUppercase || (index + 1 < characters.count && characters[index + 1].isLowercase))
             if startsWord || parts.isEmpty { parts.append("") }
             parts[parts.count - 1].append(character)
         }
@@ -91,7 +93,7 @@ enum WordRules {
 
     /// A clone has no neighbours: nothing names a place outside the repository's own tree.
     static func outsideReferences(_ path: String, _ text: String) -> [String] {
-        text.contains("../" + "shared") || text.contains("/work/" + "shared") ? ["\(path): refers to a folder beside the repository"] : []
+        text.contains("../" + "shared") ? ["\(path): refers to a folder beside the repository"] : []
     }
 
     /// Relative links of Markdown, outside of code, that lead nowhere. `paths` are all files and folders of the tree.
@@ -102,7 +104,9 @@ enum WordRules {
             if line.drop(while: { $0 == " " }).hasPrefix("```") { isFenced.toggle() }
             if isFenced { continue }
             // Odd pieces between backticks are code.
-            let prose = line.split(separator: "`", omittingEmptySubsequences: false).enumerated().map { $0.offset.isMultiple(of: 2) ? String($0.element) : "code" }.joined()
+            let prose = line.split(separator: "`", omittingEmptySubsequences: false).enumerated().map {
+                $0.offset.isMultiple(of: 2) ? String($0.element) : "code"
+            }.joined()
             for target in targets(in: prose) where !exists(target, from: path, paths) {
                 dead.append("\(path):\(index + 1): \(target) does not exist")
             }

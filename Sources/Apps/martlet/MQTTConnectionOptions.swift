@@ -109,7 +109,9 @@ struct MQTTConnectionOptions: Equatable, Sendable {
                 bytes.append(byte)
                 continue
             }
-            guard rest.count >= 2, let decoded = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16), rest.first != UInt8(ascii: "+") else { return nil }
+            guard rest.count >= 2, let decoded = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16), rest.first != UInt8(ascii: "+") else {
+                return nil
+            }
             bytes.append(decoded)
             rest = rest.dropFirst(2)
         }

@@ -1,0 +1,58 @@
+# `make` lists the targets. ARGS goes to `martlet serve`, FILTER to `swift test`, PYTEST to pytest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run build test unit interop lint format check check-thread check-address clean system-build system-test
+unit check-thread check-address: export SWIFT_BACKTRACE = enable=no
+
+RELEASE := swift build -c release --static-swift-stdlib
+UNIT := swift test --disable-xctest $(if $(FILTER),--filter '$(FILTER)')
+
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: system-build ## builds a release and runs `martlet serve $(ARGS)`
+	$(RELEASE) --product martlet
+	exec .build/release/martlet serve $(ARGS)
+
+build: system-build ## builds all release products into .build/release
+	$(RELEASE)
+
+test: unit interop ## unit tests, tidy and interop with real peers; installs what they need
+
+unit: system-build ## `swift test` alone, FILTER=name for some
+	$(UNIT)
+
+interop: system-test .venv/paho1/.installed .venv/paho2/.installed ## pytest against the release build, PYTEST="-k name" for some
+	$(RELEASE) --product martlet
+	.venv/paho2/bin/python -m pytest Tests/Interop $(PYTEST)
+
+check: check-thread check-address ## the tests under the thread and the address sanitizer
+
+check-thread: system-build
+	$(UNIT) --sanitize=thread --scratch-path .build/tsan
+
+check-address: system-build
+	ASAN_OPTIONS=detect_leaks=0 $(UNIT) --sanitize=address --scratch-path .build/asan
+
+lint: ## what swift-format would say
+	swift format lint --strict --parallel -r Sources Tests Package.swift
+
+format: ## lets swift-format rewrite the sources
+	swift format --in-place --parallel -r Sources Tests Package.swift
+
+clean: ## removes everything that was built or installed here
+	rm -rf .build .venv
+
+system-build:
+	@scripts/install-packages libyaml-dev
+
+system-test: system-build
+	@scripts/install-packages mosquitto mosquitto-clients
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/install-packages python3 python3-venv
+
+.venv/%/.installed: Tests/Interop/requirements-%.txt | system-test
+	rm -rf .venv/$*
+	python3 -m venv .venv/$*
+	.venv/$*/bin/pip install -q --disable-pip-version-check -r $<
+	touch $@

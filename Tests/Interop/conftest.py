@@ -1,0 +1,49 @@
+import itertools
+
+import pytest
+
+import brokers
+
+_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items):
+    if not brokers.AGAINST_MOSQUITTO:
+        return
+    for item in items:
+        if "broker" not in item.fixturenames:
+            item.add_marker(pytest.mark.skip(reason="about martlet alone"))
+
+
+@pytest.fixture(scope="module", params=["mosquitto"] if brokers.AGAINST_MOSQUITTO else brokers.LOOPS, ids=lambda p: p if isinstance(p, str) else f"loops{p}")
+def broker(request, tmp_path_factory):
+    """A server for the tests of one file, for each number of loops. It must survive them and leave cleanly."""
+    if request.param == "mosquitto":
+        running = brokers.Mosquitto(tmp_path_factory.mktemp("mosquitto"))
+    else:
+        running = brokers.Martlet(loops=request.param)
+    yield running
+    survived = running.is_running()
+    code, _ = running.stop()
+    assert survived, "the server ended under the tests; stderr:\n" + "\n".join(running.lines[-20:])
+    assert code == 0, "SIGTERM must end with 0; stderr:\n" + "\n".join(running.lines[-20:])
+
+
+@pytest.fixture
+def serve():
+    """Starts servers with options of their own; what the test leaves running is stopped and must end with 0."""
+    started = []
+
+    def start(*words, **more):
+        started.append(brokers.Martlet(*words, **more))
+        return started[-1]
+
+    yield start
+    for running in started:
+        assert running.stop()[0] == 0, "\n".join(running.lines[-20:])
+
+
+@pytest.fixture
+def topic(request):
+    """A topic of this test alone: tests of one file share a server."""
+    return f"test{next(_numbers)}"
