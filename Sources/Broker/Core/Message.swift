@@ -18,6 +18,10 @@ public struct Message: ~Escapable, Sendable {
         self.header = header
     }
 
+    /// The properties if they are `origin`'s: another gateway's mean nothing to it.
+    @_lifetime(copy self)
+    @inline(__always) public func properties(of origin: GatewayID) -> Span<UInt8> { header.origin == origin ? properties : Span() }
+
     public var byteCount: Int { address.count + properties.count + body.count }
 }
 

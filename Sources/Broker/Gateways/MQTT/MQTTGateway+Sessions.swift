@@ -3,6 +3,7 @@ import MartletCollections
 import MartletCore
 import MartletDriver
 import MartletEventLoop
+import MartletLogging
 import MartletMQTTProtocol
 import MartletNet
 import MartletShard
@@ -12,7 +13,7 @@ extension MQTTGateway {
     enum ConnectionEnd { case close(CloseReason), moved(shard: UInt8) }
     enum ConnectAnswer { case accepted(UInt32), over(ConnectionEnd) }
 
-    public override func adopt(_ descriptor: Int32, from address: SocketAddress, unread: [UInt8]) {
+    func open(_ descriptor: Int32, unread: [UInt8]) {
         let channel = MQTTServerChannel(self)
         guard shard.loop.add(channel, descriptor: descriptor) != nil else {
             counters.connectionsRefused += 1
@@ -223,14 +224,10 @@ extension MQTTGateway {
         if isOver { sessions.value.remove(session) }
     }
 
-    public override func endpointEnded(_ state: UInt32) { sessions.value.remove(state) }
-
-    public override func stop() {
+    func sendAllAway() {
         for channel in shard.loop.channels(of: MQTTServerChannel.self) {
             try? shard.loop.send(.disconnect(reason: .serverShuttingDown, text: ""), through: &channel.machine, slot: channel.slot)
             shard.loop.finish(channel, .stopping)
         }
     }
-
-    public override var isEmpty: Bool { connections == 0 }
 }

@@ -1,9 +1,9 @@
-public import MartletBytes
+import MartletBytes
 import MartletCollections
 public import MartletCore
 import MartletDriver
 import MartletEventLoop
-public import MartletLogging
+import MartletLogging
 import MartletMQTTProtocol
 public import MartletNet
 public import MartletShard
@@ -27,6 +27,13 @@ public final class MQTTGateway: Gateway {
         hub = shard.router.meetingPoint
         super.init(shard, id: id)
     }
+
+    // MARK: Connections
+
+    public override func adopt(_ descriptor: Int32, from address: SocketAddress, unread: [UInt8]) { open(descriptor, unread: unread) }
+    public override func endpointEnded(_ state: UInt32) { sessions.value.remove(state) }
+    public override func stop() { sendAllAway() }
+    public override var isEmpty: Bool { connections == 0 }
 
     // MARK: From a client
 
@@ -119,7 +126,7 @@ public final class MQTTGateway: Gateway {
     @inline(__always)
     private func write(_ message: borrowing Message, _ session: UInt32, _ slot: UInt32, _ delivery: Delivery, _ identifier: UInt16, _ isDuplicate: Bool) {
         MQTTEncoder.publish(
-            version: sessions.value[session].version, topic: message.address, properties: properties(message), payload: message.body,
+            version: sessions.value[session].version, topic: message.address, properties: message.properties(of: id), payload: message.body,
             qos: delivery.settles ? 1 : 0, packetIdentifier: identifier, retain: false, duplicate: isDuplicate, into: &shard.loop[output: slot])
     }
 
@@ -137,7 +144,7 @@ public final class MQTTGateway: Gateway {
         let form = EncodedFrames.form(version, qos)
         if frames.value.frames[form].isEmpty {
             frames.value.identifierOffsets[Int(form)] = MQTTEncoder.publish(
-                version: version, topic: message.address, properties: properties(message), payload: message.body, qos: qos, packetIdentifier: 0,
+                version: version, topic: message.address, properties: message.properties(of: id), payload: message.body, qos: qos, packetIdentifier: 0,
                 retain: false, duplicate: false, into: &frames.value.frames[form])
         }
         let start = shard.loop[output: slot].count
@@ -146,12 +153,6 @@ public final class MQTTGateway: Gateway {
             let identifier = sessions.value[session].takeIdentifier(for: delivery.position)
             shard.loop[output: slot].set(identifier, at: start + frames.value.identifierOffsets[Int(form)])
         }
-    }
-
-    /// Another protocol's properties are not ours to repeat.
-    @_lifetime(copy message)
-    @inline(__always) private func properties(_ message: borrowing Message) -> Span<UInt8> {
-        message.header.origin == id ? message.properties : message.properties.extracting(first: 0)
     }
 
     func outputBlocked(_ session: UInt32, _ blocked: Bool) {

@@ -1,4 +1,4 @@
-public import MartletCore
+import MartletCore
 public import MartletMQTTProtocol
 
 /// What the MQTT gateway is told by the server. The limits' reasons stand where they are set (`MQTTLimits`, the server's settings).

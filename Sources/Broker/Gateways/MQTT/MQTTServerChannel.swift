@@ -4,6 +4,7 @@ import MartletDriver
 import MartletEventLoop
 import MartletMQTTProtocol
 import MartletNet
+import MartletShard
 
 /// One MQTT client's connection: its machine, and which session it speaks for.
 final class MQTTServerChannel: Channel {
