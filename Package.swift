@@ -49,7 +49,7 @@ let package = Package(
         module("Journal", in: "Broker/Journal", needs: ["MartletBytes", "MartletCollections"]),
         module("Shard", in: "Broker/Shard", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletMetrics", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletCore", "MartletJournal"]),
         module("MQTTGateway", in: "Broker/Gateways/MQTT", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletMetrics", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTTProtocol", "MartletCore", "MartletShard"]),
-        module("Server", in: "Broker/Server", needs: ["CLinux", "MartletBytes", "MartletLogging", "MartletMetrics", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletCore", "MartletJournal", "MartletShard", "MartletMQTTGateway"]),
+        module("Server", in: "Broker/Server", needs: ["CLinux", "MartletBytes", "MartletLogging", "MartletMetrics", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletCore", "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol"]),
 
         .executableTarget(name: "martlet", dependencies: ["CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletMQTT", "MartletMQTTProtocol", "MartletServer"], path: "Sources/Apps/martlet", swiftSettings: safeRooms),
 

@@ -82,6 +82,11 @@ public struct ByteBuffer: ~Copyable {
         commit(count)
     }
 
+    /// The other buffer's readable bytes.
+    @inlinable @inline(__always) public mutating func append(contentsOf other: borrowing ByteBuffer) {
+        if !other.isEmpty { append(other.readable, count: other.count) }
+    }
+
     @inlinable public mutating func append(_ bytes: UnsafeRawPointer, count: Int) {
         memcpy(reserve(count), bytes, count)
         commit(count)

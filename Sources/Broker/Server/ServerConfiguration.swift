@@ -31,6 +31,9 @@ public struct ServerConfiguration: Sendable, Equatable {
     public var logLevel = LogLevel.info
     public var grace = Self.graceKey.initial
     public var mqtt = MQTTSettings()
+    /// With everything in memory: how long a journal that keeps nothing takes to answer, so that clients can be tried against a
+    /// disk's delays. `nil`: nothing waits.
+    public var journalLatency: Duration?
 
     public init() {}
 
@@ -81,6 +84,8 @@ extension ServerConfiguration {
         logLevel = try settings.value(of: Self.logLevelKey)
         grace = try settings.value(of: Self.graceKey)
         mqtt = try MQTTSettings(settings)
+        let latency = try settings.value(of: Self.journalLatencyKey)
+        journalLatency = latency == .zero ? nil : latency
         try check(settings)
     }
 
@@ -126,11 +131,14 @@ extension ServerConfiguration {
     static let logLevelKey = SettingKey("logLevel", SettingForm<LogLevel>.choice, default: .info, "what stderr shows")
     static let graceKey = SettingKey("grace", .duration(.zero ... .seconds(3600)), default: .seconds(10), "how long SIGTERM waits for clients to be told")
 
+    static let journalLatencyKey = SettingKey(
+        "journal.memoryLatency", .duration(.zero ... .seconds(60)), default: .zero, "with `--data none`: acknowledge persistent messages this late, as a disk would")
+
     /// All keys, for checking and for `--help`.
     public static var declarations: [SettingDeclaration] {
         [
             listenKey.declaration, dataKey.declaration, usersKey.declaration, allowAnonymousKey.declaration, loopsKey.declaration,
-            logLevelKey.declaration, graceKey.declaration,
+            logLevelKey.declaration, graceKey.declaration, journalLatencyKey.declaration,
         ] + MQTTSettings.declarations
     }
 }

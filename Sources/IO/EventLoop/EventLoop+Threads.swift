@@ -40,8 +40,8 @@ extension EventLoop {
         if mailbox.leave({ $0.letters.append(letter) }) { kernel.wake() }
     }
 
-    /// Ends `run` after the tick that is under way.
-    public func stop() { execute { $0.beginStopping() } }
+    /// Ends the loop's thread once its last connection is gone, or after `grace`.
+    public func stop(grace: Duration = .zero) { execute { $0.beginStopping(grace) } }
 }
 
 /// A running loop's thread.

@@ -29,7 +29,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     private var timers = MinHeap<Timer>()
     private var mail = Mailbox.Contents()
     var jobs: [UnownedJob] = []
-    private var isStopping = false
+    private var stopAt: Instant?
 
     /// When the current tick began.
     public private(set) var now: Instant
@@ -388,7 +388,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// Runs until `stop`.
     func run() {
         thread.store(cl_thread_id(), ordering: .relaxed)
-        while !isStopping { tick() }
+        while stopAt == nil { tick() }
+        while connectionCount > 0, let stopAt, now < stopAt { tick(until: stopAt) }
         tenant = nil
     }
 
@@ -439,7 +440,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// Gives the loop its tenant. On the loop's thread, before its first tick that matters.
     public func settle(_ tenant: any LoopTenant) { self.tenant = tenant }
 
-    func beginStopping() { isStopping = true }
+    func beginStopping(_ grace: Duration) { stopAt = now + grace }
 }
 
 /// Who lives on a loop: gets its mail and the end of every tick.

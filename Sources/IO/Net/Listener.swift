@@ -2,6 +2,31 @@ import CLinux
 public import MartletBytes
 public import MartletEventLoop
 
+/// A socket that listens already: what can fail has not.
+public struct BoundSocket: Sendable {
+    /// The address it really has: port 0 became a number.
+    public let address: SocketAddress
+    let descriptor: Int32
+    let unixPath: String?
+
+    /// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn` (4096).
+    public static let backlog: Int32 = 4096
+
+    /// Binds and listens. A Unix path that a dead server left behind is taken over; its file is removed at close.
+    public init(_ address: SocketAddress) throws(NetError) {
+        unixPath = address.kind == .unix && !address.description.hasPrefix("@") ? address.description : nil
+        if let unixPath {
+            let error = cl_unlink_socket(unixPath)
+            guard error == 0 else { throw NetError(.listen(unixPath), errno: error) }
+        }
+        var raw = address.raw
+        descriptor = cl_listen(&raw, Self.backlog)
+        guard descriptor >= 0 else { throw NetError(.listen("\(address)"), errno: descriptor) }
+        _ = cl_local_address(descriptor, &raw)
+        self.address = address.kind == .unix ? address : SocketAddress(raw)
+    }
+}
+
 /// Accepts connections on one address and hands their descriptors on.
 ///
 /// Out of descriptors (EMFILE), it gives up a spare one to accept and close the waiting connection, so that a client sees an end
@@ -17,24 +42,12 @@ public final class Listener: Channel {
     private var resumeAt = Instant.never
     private let accepted: (Int32, SocketAddress) -> Void
 
-    /// Backlog of connections that wait to be accepted; the kernel caps it at `net.core.somaxconn` (4096).
-    public static let backlog: Int32 = 4096
-
-    /// Binds and listens. A Unix path that a dead server left behind is taken over; its file is removed at close.
-    public init(on address: SocketAddress, accepted: @escaping (Int32, SocketAddress) -> Void) throws(NetError) {
-        let path = address.kind == .unix && !address.description.hasPrefix("@") ? address.description : nil
-        if let path {
-            let error = cl_unlink_socket(path)
-            guard error == 0 else { throw NetError(.listen(path), errno: error) }
-        }
-        var raw = address.raw
-        let descriptor = cl_listen(&raw, Self.backlog)
-        guard descriptor >= 0 else { throw NetError(.listen("\(address)"), errno: descriptor) }
-        _ = cl_local_address(descriptor, &raw)
-        self.address = address.kind == .unix ? address : SocketAddress(raw)
-        self.descriptor = descriptor
+    /// Accepts on a bound socket, which is closed with the listener.
+    public init(_ socket: BoundSocket, accepted: @escaping (Int32, SocketAddress) -> Void) {
+        address = socket.address
+        descriptor = socket.descriptor
+        unixPath = socket.unixPath
         self.accepted = accepted
-        unixPath = path
         super.init()
     }
 

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 
 /// What a network program sets once at its start.
 public enum ProcessSetup {
@@ -22,6 +23,9 @@ public enum ProcessSetup {
             while true { handler.call(cl_wait_termination()) }
         }, box, &thread)
     }
+
+    /// Ends the process at once.
+    public static func exit(_ code: Int32) -> Never { Glibc.exit(code) }
 
     private final class Handler {
         let call: @Sendable (Int32) -> Void

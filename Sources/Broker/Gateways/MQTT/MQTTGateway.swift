@@ -148,7 +148,7 @@ public final class MQTTGateway: Gateway {
                 retain: false, duplicate: false, into: &frames.value.frames[form])
         }
         let start = shard.loop[output: slot].count
-        shard.loop[output: slot].append(frames.value.frames[form].span)
+        shard.loop[output: slot].append(contentsOf: frames.value.frames[form])
         if qos > 0 {
             let identifier = sessions.value[session].takeIdentifier(for: delivery.position)
             shard.loop[output: slot].set(identifier, at: start + frames.value.identifierOffsets[Int(form)])
