@@ -36,10 +36,11 @@ public enum Address {
             if end - p == 1, pattern[p] == anyLevels {
                 if end >= pattern.count { return true }
                 var rest = a
-                while rest <= address.count + 1 {
+                // `rest == count + 1` stands for "no level is left", which what follows may match too.
+                while true {
                     if matches(pattern, end + 1, address, rest) { return true }
-                    rest = endOfLevel(address, from: min(rest, address.count)) + 1
-                    if rest > address.count + 1 { break }
+                    if rest > address.count { break }
+                    rest = endOfLevel(address, from: rest) + 1
                 }
                 return false
             }

@@ -82,16 +82,31 @@ public struct BrokerCore: ~Copyable {
     public mutating func deleteQueue(_ id: QueueID) {
         router.unbindAll(chain: &queues[id.number].bindingChain)
         while queues[id.number].nextConsumer != 0 { removeConsumer(ConsumerID(queues[id.number].nextConsumer)) }
-        purge(id)
+        removeBacklog(of: id)
         queues.remove(id.number)
     }
 
-    private mutating func purge(_ id: QueueID) {
+    /// Drops what waits in a queue and answers how many that were; what is unsettled stays with its consumers.
+    @discardableResult public mutating func purge(_ id: QueueID) -> Int {
+        let number = queues[id.number].backlog
+        guard number != 0 else { return 0 }
+        var count = 0
+        // What waits for the disk has an acknowledgement to come, and stays.
+        while backlogs[number].hasDeliverable {
+            let (_, entry) = backlogs[number].takeNext()
+            backlogs[number].bytes -= UInt64(messages[entry.message.number].byteCount)
+            drop(entry)
+            count += 1
+        }
+        return count
+    }
+
+    private mutating func removeBacklog(of id: QueueID) {
         let number = queues[id.number].backlog
         guard number != 0 else { return }
         var backlog = backlogs.remove(number)
         for position in backlog.unsettled.positions {
-            if let unsettled = backlog.unsettled.value(at: position) { drop(unsettled.entry, received: unsettled.isReceived) }
+            if let unsettled = backlog.unsettled.value(at: position) { drop(unsettled.entry) }
         }
         while !backlog.ready.isEmpty { drop(backlog.ready.removeFirst()) }
         while !backlog.requeued.isEmpty { drop(backlog.requeued.removeFirst().entry) }
@@ -100,8 +115,8 @@ public struct BrokerCore: ~Copyable {
         queues[id.number].backlog = 0
     }
 
-    private mutating func drop(_ entry: Entry, received: Bool = false) {
-        if !received { release(entry.message) }
+    mutating func drop(_ entry: Entry) {
+        release(entry.message)
         release(entry.matches)
     }
 
@@ -129,6 +144,9 @@ public struct BrokerCore: ~Copyable {
     public mutating func unbind(_ queue: QueueID, from hub: HubID, _ pattern: Pattern) -> Bool {
         router.unbind(hub, pattern, from: .queue(queue, shard: shard), chain: &queues[queue.number].bindingChain)
     }
+
+    /// Routes in the match cache.
+    public var cachedRoutes: Int { cache.routes.count }
 
     // MARK: Stored messages
 

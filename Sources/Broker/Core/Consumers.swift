@@ -25,6 +25,9 @@ extension BrokerCore {
         return ConsumerID(number)
     }
 
+    /// The gateway's own name for a consumer.
+    public func token(of consumer: ConsumerID) -> UInt32 { consumers[consumer.number].token }
+
     private func previous(of consumer: UInt32) -> UInt32 {
         var previous = consumer
         while consumers[previous].next != consumer { previous = consumers[previous].next }

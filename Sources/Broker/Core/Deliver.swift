@@ -92,8 +92,7 @@ extension BrokerCore {
             guard backlogs[backlog].hasDeliverable else { return false }
             let (_, entry) = backlogs[backlog].takeNext()
             backlogs[backlog].bytes -= UInt64(messages[entry.message.number].byteCount)
-            release(entry.message)
-            release(entry.matches)
+            drop(entry)
             counters.droppedOldest += 1
         }
         return true
@@ -114,8 +113,7 @@ extension BrokerCore {
             let (position, entry) = backlogs[backlog].takeNext()
             if messages[entry.message.number].header.expiry <= wallTime {
                 backlogs[backlog].bytes -= UInt64(messages[entry.message.number].byteCount)
-                release(entry.message)
-                release(entry.matches)
+                drop(entry)
                 counters.expired += 1
                 continue
             }
