@@ -21,7 +21,7 @@ public final class Shard: LoopTenant {
     private let journal: (any Journal)?
     /// By number; our own among them.
     private let peers: [EventLoop]
-    private var gateways: [Gateway] = []
+    private let gateways = Pinned<[Gateway]>([])
     private var clock: ShardClock?
     private var undeliverable: [(QueueID, UInt64)] = []
 
@@ -42,13 +42,13 @@ public final class Shard: LoopTenant {
 
     /// Adds a protocol; the answer is the gateway's.
     public func addGateway<Kind: Gateway>(_ make: (Shard, GatewayID) -> Kind) -> Kind {
-        let gateway = make(self, GatewayID(UInt8(gateways.count)))
-        gateways.append(gateway)
+        let gateway = make(self, GatewayID(UInt8(gateways.value.count)))
+        gateways.value.append(gateway)
         return gateway
     }
 
-    public func gateway(_ id: GatewayID) -> Gateway { gateways[Int(id.index)] }
-    public var allGateways: [Gateway] { gateways }
+    public func gateway(_ id: GatewayID) -> Gateway { gateways.value[Int(id.index)] }
+    public var allGateways: [Gateway] { gateways.value }
 
     /// The loop of another shard.
     public func loop(of shard: UInt8) -> EventLoop { peers[Int(shard)] }
@@ -96,7 +96,7 @@ public final class Shard: LoopTenant {
             let gateway = effects.value.deliveries[start].gateway
             var end = start + 1
             while end < count, effects.value.deliveries[end].gateway == gateway { end += 1 }
-            gateways[Int(gateway.index)].deliver(start..<end, of: message)
+            gateways.value[Int(gateway.index)].deliver(start..<end, of: message)
             start = end
         }
         core.value.finish(&effects.value)
@@ -111,7 +111,7 @@ public final class Shard: LoopTenant {
     private func deliverStored() {
         for index in 0..<effects.value.deliveries.count {
             let delivery = effects.value.deliveries[index]
-            let gateway = gateways[Int(delivery.gateway.index)]
+            let gateway = gateways.value[Int(delivery.gateway.index)]
             core.value.withMessage(delivery.message) { gateway.deliver(index..<index + 1, of: $0) }
         }
         core.value.finish(&effects.value)
@@ -120,9 +120,9 @@ public final class Shard: LoopTenant {
     private func announce() {
         for index in 0..<effects.value.acknowledgements.count {
             let acknowledgement = effects.value.acknowledgements[index]
-            gateways[Int(acknowledgement.gateway.index)].acknowledge(acknowledgement)
+            gateways.value[Int(acknowledgement.gateway.index)].acknowledge(acknowledgement)
         }
-        effects.value.removeAnnouncements { ended in gateways[Int(ended.gateway.index)].endpointEnded(ended.gatewayState) }
+        effects.value.removeAnnouncements { ended in gateways.value[Int(ended.gateway.index)].endpointEnded(ended.gatewayState) }
     }
 
     // MARK: The loop
