@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 @testable import MartletMQTT
 import Testing
 
@@ -13,11 +14,14 @@ final class MosquittoServer: Sendable {
 
     struct Unavailable: Error {}
 
+    /// Each a port of its own, below those that the kernel gives to clients.
+    private static let ports = Atomic<Int>(.random(in: 0..<10_000))
+
     init(_ settings: String = "allow_anonymous true") async throws {
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("martlet-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         for _ in 0..<5 {
-            let port = UInt16.random(in: 20_000...32_000)
+            let port = UInt16(20_000 + Self.ports.wrappingAdd(1, ordering: .relaxed).newValue % 10_000)
             let configuration = folder.appendingPathComponent("mosquitto.conf")
             // Unlimited queues: mosquitto drops what a client has not yet taken beyond 1,000 messages.
             try "listener \(port) 127.0.0.1\nmax_queued_messages 0\n\(settings)\n".write(to: configuration, atomically: true, encoding: .utf8)
@@ -35,6 +39,9 @@ final class MosquittoServer: Sendable {
                     try await Task.sleep(for: .milliseconds(20))
                     continue
                 }
+                // A server that was there before us would have answered too; then ours has ended.
+                try await Task.sleep(for: .milliseconds(20))
+                guard process.isRunning else { break }
                 self.port = port
                 self.process = process
                 return

@@ -1,7 +1,7 @@
 /// What one client connection holds in memory at most. Each number with its reason and what other clients chose.
 public struct MQTTClientLimits: Sendable, Equatable {
-    /// Messages of one subscription that wait for its task before the client stops reading. 1,024: as many as one read of 64 KiB
-    /// holds small messages, and as the server may have unacknowledged under way. (paho: no limit; mqtt.js: 16 objects in its stream.)
+    /// Messages of one subscription that wait for its task before the client stops reading. 1,024: as many
+    /// small messages as one read of 64 KiB holds. (paho: no limit; mqtt.js: 16 objects in its stream.)
     public var undeliveredMax = 1_024
 
     /// Messages of one subscription above which QoS 0 is dropped and counted. Reached only when the task that should take them

@@ -26,7 +26,8 @@ public struct MQTTClientOptions: Sendable {
         connect.userName = userName.map { Array($0.utf8) }
         connect.password = password.map { Array($0.utf8) }
         connect.sessionExpiry = version == .v5 ? UInt32(clamping: sessionExpiry.components.seconds) : 0
-        connect.receiveMaximum = UInt16(clamping: limits.undeliveredMax)
+        // No receive maximum: mosquitto 2.0.11 oversteps one once the first acknowledgement comes, and the server's own window and
+        // our not reading bound what arrives.
         return connect
     }
 }
