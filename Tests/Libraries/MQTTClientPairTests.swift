@@ -119,6 +119,17 @@ import Testing
         #expect(publishError != nil)
     }
 
+    @Test func `who waits for something else can wait for the end of the connection`() async {
+        let task = server.run { client in await client.untilLost() }
+        #expect(await server.until { !server.events.isEmpty })
+        await server.settle()
+        server.network.end(server.serverEnd)
+        guard case .success(.connectionLost(_, .ended))? = await server.end(of: task) else {
+            Issue.record("expected the loss of the connection")
+            return
+        }
+    }
+
     @Test func `not iterating stops the reading and the keep-alive survives it`() async {
         let arrived = Counter()
         var options = options(undeliveredMax: 10)

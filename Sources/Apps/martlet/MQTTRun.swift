@@ -17,16 +17,31 @@ func runPublish(_ options: MQTTPublishOptions) -> Int32 {
                 if let payload {
                     try await client.publish(payload, to: options.topic, qos: qos)
                 } else {
-                    try await client.pipelined { pipeline in
-                        try await MQTTPublishSource.lines(of: InputFile.standardInput(until: stop)) { line in
-                            try await pipeline.publish(line, to: options.topic, qos: qos)
-                        }
-                    }
+                    try await publishLines(client, to: options.topic, qos, until: stop)
                 }
             }
             return ExitCode.ok
         }
     }
+}
+
+/// Waits for lines and for the end of the connection, whichever comes first.
+private func publishLines(_ client: MQTTClient, to topic: String, _ qos: MQTTQoS, until stop: InputStop) async throws {
+    let watch = Task {
+        let end = await client.untilLost()
+        stop.signal()
+        return end
+    }
+    defer { watch.cancel() }
+    try await client.pipelined { pipeline in
+        try await MQTTPublishSource.lines(of: InputFile.standardInput(until: stop)) { line in
+            try await pipeline.publish(line, to: topic, qos: qos)
+        }
+    }
+    watch.cancel()
+    let end = await watch.value
+    if case .cancelled = end { return }
+    throw end
 }
 
 /// `martlet mqtt sub`. The exit code; the sentence about a failure is already on stderr.

@@ -27,6 +27,7 @@ public final class MQTTClient: Sendable {
     private let loop: EventLoop
     private let limits: MQTTClientLimits
     private let outbox = Mutex(Outbox())
+    private let ending = Monitor<MQTTClientError?>(nil)
     private let subscriptionCount = Atomic<UInt32>(0)
     private static let count = Atomic<UInt64>(0)
 
@@ -157,6 +158,13 @@ public final class MQTTClient: Sendable {
     func end(_ error: MQTTClientError) {
         outbox.withLock { if $0.end == nil { $0.end = error } }
         for publication in takeOutbox() { publication.complete(error) }
+        ending.update { $0 = error }
+    }
+
+    /// Waits until the connection is gone and answers why: for those who wait for something else than the server.
+    /// `.closed` at the end of the scope, `.cancelled` when the waiting task is.
+    public func untilLost() async -> MQTTClientError {
+        do throws(MQTTClientError) { return try await ending.when { $0 } } catch { return error }
     }
 
     private var whyEnded: MQTTClientError { outbox.withLock { $0.end } ?? .closed }
