@@ -46,15 +46,18 @@ final class MosquittoServer: Sendable {
                 self.process = process
                 return
             }
-            process.terminate()
+            kill(process.processIdentifier, SIGKILL)
         }
         throw Unavailable()
     }
 
+    /// SIGKILL: it inherits a signal mask with SIGTERM blocked from the thread that starts it.
+    private func end(_ process: Process) { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
+
     var url: String { "mqtt://127.0.0.1:\(port)" }
 
     deinit {
-        process.terminate()
+        end(process)
         try? FileManager.default.removeItem(at: folder)
     }
 }
