@@ -213,6 +213,17 @@ long cl_write_all(int fd, const void *bytes, size_t count) {
     }
     return 0;
 }
+int cl_open_file(const char *path) { ANSWER(open(path, O_RDONLY | O_CLOEXEC)); }
+long cl_read_file(int fd, int stop, void *bytes, size_t count) {
+    for (;;) {
+        struct pollfd f[2] = {{.fd = fd, .events = POLLIN}, {.fd = stop, .events = POLLIN}};
+        if (poll(f, 2, -1) < 0) { if (errno == EINTR) continue; return -errno; }
+        if (f[1].revents) return 0;
+        ssize_t r = read(fd, bytes, count);
+        if (r >= 0) return r;
+        if (errno != EINTR && errno != EAGAIN) return -errno;
+    }
+}
 int cl_is_terminal(int fd) { return isatty(fd); }
 int cl_writable_directory(const char *path) {
     if (mkdir(path, 0700) && errno != EEXIST) return -errno;

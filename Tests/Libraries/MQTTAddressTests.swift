@@ -1,0 +1,35 @@
+@testable import MartletMQTT
+import Testing
+
+/// URLs and topic filters.
+@Suite struct MQTTAddressTests {
+    @Test func `a URL names host, port and user`() throws {
+        let plain = try MQTTServerURL("mqtt://localhost")
+        #expect((plain.host, plain.port, plain.userName) == ("localhost", 1883, nil))
+        let full = try MQTTServerURL("mqtt://me%40home:a%3Ab:c@[::1]:21883/")
+        #expect((full.host, full.port, full.userName, full.password) == ("::1", 21883, "me@home", "a:b:c"))
+    }
+
+    @Test(arguments: ["localhost", "http://a", "mqtt://", "mqtt://a:0", "mqtt://a:b", "mqtt://a/topic", "mqtt://%4@a", "mqtt://[::1]x"])
+    func `a URL that cannot be used says why`(_ url: String) {
+        #expect(throws: MQTTClientError.self) { try MQTTServerURL(url) }
+    }
+
+    @Test func `an error about a URL does not show its password`() {
+        do throws(MQTTClientError) {
+            _ = try MQTTServerURL("mqtt://me:secret@a:b")
+            Issue.record("accepted")
+        } catch {
+            #expect(!"\(error)".contains("secret"))
+        }
+    }
+
+    @Test(arguments: [
+        ("a/b", "a/b", true), ("a/b", "a/c", false), ("a/+", "a/b", true), ("a/+", "a", false), ("a/+", "a/b/c", false), ("a/#", "a", true),
+        ("a/#", "a/b/c", true), ("#", "a/b", true), ("#", "$SYS/x", false), ("+/x", "$SYS/x", false), ("$SYS/#", "$SYS/x", true),
+        ("$share/group/a/+", "a/b", true), ("+", "", true), ("/+", "/a", true), ("+/+", "/a", true),
+    ])
+    func `a filter matches as section 4-7 says`(_ filter: String, _ topic: String, _ matches: Bool) {
+        #expect(MQTTFilter(filter).matches(MQTTFilter.levels(of: topic)) == matches)
+    }
+}
