@@ -23,6 +23,10 @@ public final class Shard: LoopTenant {
     private let peers: [EventLoop]
     private let gateways = Pinned<[Gateway]>([])
     private var clock: ShardClock?
+    /// Another shard has more unread letters than it should: publishers are held back.
+    public private(set) var isCongested = false
+    private var heldBack: [Channel] = []
+    private static let unreadLetterBytesMax = 1 << 20
     private var undeliverable: [(QueueID, UInt64)] = []
 
     /// On the loop's own thread. `journal`: nil when there is no disk to wait for.
@@ -149,10 +153,29 @@ public final class Shard: LoopTenant {
         }
         while let (queue, position) = undeliverable.popLast() { _ = settle(queue, position, .accepted) }
         if let journal { write(to: journal, loop) }
-        for peer in 0..<peers.count where !effects.value.mail[UInt32(peer) + 1].isEmpty {
-            peers[peer].post(&effects.value.mail[UInt32(peer) + 1], from: Int(number))
-        }
+        for peer in 0..<peers.count where !effects.value.mail[UInt32(peer) + 1].isEmpty { post(to: peer) }
         if let clock { loop.schedule(clock) }
+    }
+
+    private func post(to peer: Int) {
+        peers[peer].post(&effects.value.mail[UInt32(peer) + 1], from: Int(number))
+        guard !isCongested, peers[peer].unreadLetterBytes > Self.unreadLetterBytesMax else { return }
+        isCongested = true
+        // This call stands behind the letters: when it is made, they have been read.
+        let loop = loop
+        peers[peer].execute { _ in loop.execute { ($0.tenant as? Shard)?.endCongestion() } }
+    }
+
+    /// Stops reading from a connection that publishes while another shard cannot keep up; it goes on when that one can.
+    public func holdBack(_ channel: Channel) {
+        loop.pauseReading(channel.slot, true)
+        heldBack.append(channel)
+    }
+
+    private func endCongestion() {
+        isCongested = false
+        for channel in heldBack where channel.slot != 0 { loop.pauseReading(channel.slot, false) }
+        heldBack.removeAll(keepingCapacity: true)
     }
 
     private func write(to journal: any Journal, _ loop: EventLoop) {

@@ -2,29 +2,39 @@ import CLinux
 import MartletBytes
 
 /// Output buffers between two uses: lent at a connection's first write of a tick, taken back when its output has left, so that
-/// an idle connection owns none. Bounded in number for each of two sizes; what is larger goes back to the allocator.
+/// an idle connection owns none. Bounded in bytes, half of them for small buffers; what is over goes back to the allocator.
 struct BufferPool: ~Copyable {
-    private var small: [(base: UnsafeMutableRawPointer, capacity: Int)] = []
-    private var large: [(base: UnsafeMutableRawPointer, capacity: Int)] = []
-    private static let smallSize = 128 << 10, smallMax = 1024, largeSize = 4 << 20, largeMax = 8
+    private struct Shelf {
+        var buffers: [(base: UnsafeMutableRawPointer, capacity: Int)] = []
+        var bytes = 0
+    }
+    private var small = Shelf(), large = Shelf()
+    private static let smallSize = 128 << 10, shelfBytesMax = 4 << 20
 
     deinit {
-        for buffer in small { free(buffer.base) }
-        for buffer in large { free(buffer.base) }
+        for buffer in small.buffers { free(buffer.base) }
+        for buffer in large.buffers { free(buffer.base) }
     }
 
     mutating func lend(to buffer: inout ByteBuffer) {
-        if let memory = small.popLast() ?? large.popLast() { buffer = ByteBuffer(adopting: memory.base, capacity: memory.capacity) }
+        if !Self.take(from: &small, &buffer) { _ = Self.take(from: &large, &buffer) }
+    }
+
+    private static func take(from shelf: inout Shelf, _ buffer: inout ByteBuffer) -> Bool {
+        guard let memory = shelf.buffers.popLast() else { return false }
+        shelf.bytes -= memory.capacity
+        buffer = ByteBuffer(adopting: memory.base, capacity: memory.capacity)
+        return true
     }
 
     mutating func takeBack(_ buffer: inout ByteBuffer) {
         guard let memory = buffer.surrender() else { return }
-        if memory.capacity <= Self.smallSize, small.count < Self.smallMax {
-            small.append(memory)
-        } else if memory.capacity > Self.smallSize, memory.capacity <= Self.largeSize, large.count < Self.largeMax {
-            large.append(memory)
-        } else {
-            free(memory.base)
-        }
+        if memory.capacity <= Self.smallSize { Self.put(memory, on: &small) } else { Self.put(memory, on: &large) }
+    }
+
+    private static func put(_ memory: (base: UnsafeMutableRawPointer, capacity: Int), on shelf: inout Shelf) {
+        guard shelf.bytes + memory.capacity <= shelfBytesMax else { return free(memory.base) }
+        shelf.buffers.append(memory)
+        shelf.bytes += memory.capacity
     }
 }

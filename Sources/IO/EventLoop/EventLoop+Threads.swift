@@ -36,9 +36,13 @@ extension EventLoop {
     public func post(_ bytes: inout ByteBuffer, from sender: Int) {
         let offset = bytes.consumedCount, count = bytes.count
         guard let memory = bytes.surrender() else { return }
+        mailbox.letterBytes.wrappingAdd(count, ordering: .relaxed)
         let letter = Mailbox.Letter(sender: sender, base: memory.base, offset: offset, count: count, capacity: memory.capacity)
         if mailbox.leave({ $0.letters.append(letter) }) { kernel.wake() }
     }
+
+    /// Bytes that were posted to this loop and that it has not read yet: what its neighbours' back-pressure goes by.
+    public var unreadLetterBytes: Int { mailbox.letterBytes.load(ordering: .relaxed) }
 
     /// Ends the loop's thread once its last connection is gone, or after `grace`.
     public func stop(grace: Duration = .zero) { execute { $0.beginStopping(grace) } }

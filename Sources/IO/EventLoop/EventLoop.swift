@@ -427,6 +427,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         for letter in mail.letters {
             let bytes = Span<UInt8>(_unsafeStart: UnsafeRawPointer(letter.base + letter.offset).assumingMemoryBound(to: UInt8.self), count: letter.count)
             tenant?.receive(letter: bytes, from: letter.sender, on: self)
+            mailbox.letterBytes.wrappingSubtract(letter.count, ordering: .relaxed)
             var buffer = ByteBuffer(adopting: letter.base, capacity: letter.capacity)
             pool.takeBack(&buffer)
         }

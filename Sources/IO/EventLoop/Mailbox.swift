@@ -21,6 +21,8 @@ final class Mailbox: Sendable {
 
     private let contents = Mutex(Contents())
     private let hasMail = Atomic<Bool>(false)
+    /// Bytes of letters left and not yet read.
+    let letterBytes = Atomic<Int>(0)
 
     /// True if the loop must be woken: nobody did since it last emptied the box.
     func leave(_ change: (inout Contents) -> Void) -> Bool {

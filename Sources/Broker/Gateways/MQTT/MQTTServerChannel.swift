@@ -55,7 +55,10 @@ final class MQTTServerChannel: Channel {
                 }
                 return end == nil
             }
-            guard let end else { return used }
+            guard let end else {
+                if gateway.shard.isCongested { gateway.shard.holdBack(channel) }
+                return used
+            }
             return gateway.end(channel, end, bytes)
         } catch {
             gateway.violated(channel, error)
