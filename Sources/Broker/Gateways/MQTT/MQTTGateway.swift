@@ -72,6 +72,11 @@ public final class MQTTGateway: Gateway {
         try? shard.loop.send(puback, through: &channel.machine, slot: slot)
     }
 
+    public override func slowDown(_ token: UInt32, for duration: Duration) {
+        guard let channel = shard.loop.channel(at: sessions.value[token].slot) else { return }
+        shard.holdBack(channel, for: duration)
+    }
+
     /// PUBACK: the identifier is free again, and the queue may go on.
     @inline(__always) func acknowledged(_ identifier: UInt16, _ session: UInt32) {
         guard let position = sessions.value[session].identifiers.remove(UInt64(identifier)) else {
