@@ -221,11 +221,12 @@ public final class Shard: LoopTenant {
 
     fileprivate func wake() {
         resumeSlowed()
+        if let journal { write(to: journal, loop) }
         perform { $0.wake(at: loop.now, into: &$1) }
     }
 }
 
-/// The shard's place in the loop's timers. The journal's completion is asked for at the end of every tick anyway.
+/// The shard's place in the loop's timers.
 private final class ShardClock: Channel {
     private unowned let shard: Shard
     init(_ shard: Shard) {
