@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test unit interop lint format check check-thread check-address clean system-build system-test
+.PHONY: help run build test unit interop lint format check check-thread check-loops check-address bench clean system-build system-test
 unit check-thread check-address: export SWIFT_BACKTRACE = enable=no
 
 RELEASE := swift build -c release --static-swift-stdlib
@@ -27,13 +27,25 @@ interop: system-test .venv/paho1/.installed .venv/paho2/.installed ## pytest aga
 	$(RELEASE) --product martlet
 	.venv/paho2/bin/python -m pytest Tests/Interop $(PYTEST)
 
-check: check-thread check-address ## the tests under the thread and the address sanitizer
+check: check-thread check-loops check-address ## the tests under the thread and the address sanitizer, interop on four loops too
+
+TSAN := TSAN_OPTIONS="suppressions=$(CURDIR)/scripts/thread-sanitizer.supp"
 
 check-thread: system-build
-	$(UNIT) --sanitize=thread --scratch-path .build/tsan
+	$(TSAN) $(UNIT) --sanitize=thread --scratch-path .build/tsan
+
+# Its resident memory is the sanitizer's, so the memory tests are left out.
+check-loops: system-test .venv/paho1/.installed .venv/paho2/.installed
+	swift build --sanitize=thread --scratch-path .build/tsan --product martlet
+	$(TSAN) MARTLET_INTEROP_LOOPS=4 MARTLET_BIN=.build/tsan/debug/martlet .venv/paho2/bin/python -m pytest Tests/Interop --deselect Tests/Interop/test_memory.py $(PYTEST)
 
 check-address: system-build
 	ASAN_OPTIONS=detect_leaks=0 $(UNIT) --sanitize=address --scratch-path .build/asan
+
+bench: system-build ## speed and memory against mosquitto and NATS, ARGS="--latency" and others in Benchmarks/README.md
+	@scripts/install-packages mosquitto
+	$(RELEASE) --product martlet
+	Benchmarks/mqtt.py $(ARGS)
 
 lint: ## what swift-format would say
 	swift format lint --strict --parallel -r Sources Tests Package.swift

@@ -15,11 +15,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="about martlet alone"))
 
 
-@pytest.fixture(scope="module", params=["mosquitto"] if brokers.AGAINST_MOSQUITTO else brokers.LOOPS, ids=lambda p: p if isinstance(p, str) else f"loops{p}")
+@pytest.fixture(scope="module", params=["mosquitto"] if brokers.AGAINST_MOSQUITTO else [*brokers.LOOPS, "late"], ids=lambda p: p if isinstance(p, str) else f"loops{p}")
 def broker(request, tmp_path_factory):
     """A server for the tests of one file, for each number of loops. It must survive them and leave cleanly."""
     if request.param == "mosquitto":
         running = brokers.Mosquitto(tmp_path_factory.mktemp("mosquitto"))
+    elif request.param == "late":  # a journal that answers late, and several messages at a time
+        running = brokers.Martlet("--set", "journal.memoryLatency=3ms", loops=2)
     else:
         running = brokers.Martlet(loops=request.param)
     yield running
