@@ -197,6 +197,21 @@ import Testing
         #expect(bench.core.value.counters.droppedNewest == 2)
     }
 
+    @Test("A publisher that fills a queue whose consumer is there is to be slowed down, the more the fuller it is") func crowding() {
+        let bench = CoreBench()
+        let queue = bench.queue { $0.messagesMax = 10 }
+        bench.bind(queue, "a/b")
+        let publisher = bench.core.value.openPublisher(gateway: bench.gateway, token: 7)
+        for number in 0..<8 { _ = bench.publish("\(number)", from: publisher, tag: 1) }
+        #expect(bench.effects.value.crowding.isEmpty == true, "nobody is slowed down for somebody who is away")
+        _ = bench.consumer(queue, token: 1, limit: 1)
+        _ = bench.publish("8", from: publisher, tag: 1)
+        _ = bench.publish("9", from: publisher, tag: 1)
+        let degrees = (0..<bench.effects.value.crowding.count).map { bench.effects.value.crowding[$0].degree }
+        #expect(degrees == [204, 255])
+        #expect(bench.effects.value.crowding[0].token == 7)
+    }
+
     @Test("A message past its expiry is not delivered") func expiry() {
         let bench = CoreBench()
         let queue = bench.queue()

@@ -82,7 +82,17 @@ extension BrokerCore {
             backlogs[backlog].undurable.append(Undurable(position: backlogs[backlog].end, ticket: ticket, shard: origin))
         }
         backlogs[backlog].ready.append(entry)
+        // Nobody is slowed down for somebody who is away.
+        if queues[queue.number].nextConsumer != 0 { noteFullness(of: backlog, policyNumber, &effects) }
         return true
+    }
+
+    @inline(__always) private func noteFullness(of backlog: UInt32, _ policy: Int, _ effects: inout Effects) {
+        let half = Int(policies[policy].messagesMax / 2), count = backlogs[backlog].ready.count
+        let halfBytes = policies[policy].bytesMax / 2, bytes = backlogs[backlog].bytes
+        guard count > half || bytes > halfBytes else { return }
+        let byCount = (count - half) * 255 / max(1, half), byBytes = Int(max(bytes, halfBytes) - halfBytes) * 255 / Int(max(1, halfBytes))
+        effects.fullness = max(effects.fullness, UInt8(clamping: max(byCount, byBytes)))
     }
 
     /// Drops the oldest ready entries until a message fits; false if that does not help.

@@ -35,6 +35,10 @@ public struct Effects: ~Copyable {
     public internal(set) var acknowledgements = Scratch<Acknowledgement>()
     /// Endpoints that ended: gateway and the gateway's state for it.
     public internal(set) var ended = Scratch<EndedEndpoint>()
+    /// Publishers that fill queues faster than their consumers empty them.
+    public internal(set) var crowding = Scratch<Crowding>()
+    /// How full the fullest queue is that took the message being published: 0 up to half, 255 when full.
+    var fullness: UInt8 = 0
     /// Records for the journal, to be written in this order (see `JournalRecord`), and the last one's ticket.
     public var records = ByteBuffer()
     public internal(set) var lastTicket: UInt64 = 0
@@ -51,6 +55,17 @@ public struct Effects: ~Copyable {
         for index in 0..<ended.count { body(ended[index]) }
         ended.removeAll()
     }
+
+    /// The publishers have been slowed down.
+    public mutating func removeCrowding() { crowding.removeAll() }
+}
+
+/// A publisher that should be slowed down, by how much.
+public struct Crowding: BitwiseCopyable, Sendable {
+    public let gateway: GatewayID
+    public let token: UInt32
+    /// 0: not at all; 255: its next message may find no room.
+    public let degree: UInt8
 }
 
 /// An endpoint that is no more.

@@ -3,7 +3,7 @@ public import MartletBytes
 /// What one shard tells another, in bytes that one wake-up a tick carries over. Never leaves the process: no versions, no checks.
 /// ```
 /// message   1 · origin · flags · priority · opaque · expiry 8 · hub 4 · ticket 8 · publisher 4 · receipt 8 · counts 3x4 · bytes
-/// answer    2 · publisher 4 · receipt 8 · outcome
+/// answer    2 · publisher 4 · receipt 8 · outcome · fullness
 /// durable   3 · ticket 8
 /// ```
 enum PeerMail {
@@ -27,11 +27,12 @@ enum PeerMail {
         mail.append(message.body)
     }
 
-    static func appendAnswer(_ receipt: ReceiptID, _ outcome: PublishOutcome, to mail: inout ByteBuffer) {
+    static func appendAnswer(_ receipt: ReceiptID, _ outcome: PublishOutcome, fullness: UInt8, to mail: inout ByteBuffer) {
         mail.append(PeerLetter.Kind.answer.rawValue)
         mail.append(receipt.publisher.number)
         mail.append(receipt.number)
         mail.append(outcome.rawValue)
+        mail.append(fullness)
     }
 
     static func appendDurable(_ ticket: UInt64, to mail: inout ByteBuffer) {
@@ -49,6 +50,8 @@ public struct PeerLetter: ~Escapable {
     let ticket: UInt64
     let receipt: ReceiptID
     let outcome: PublishOutcome
+    /// How full the fullest queue on that shard is that took the message (`Effects.fullness`).
+    let fullness: UInt8
     public var hasMessage: Bool { kind == .message }
 
     /// The next letter; nil at the end.
@@ -57,7 +60,7 @@ public struct PeerLetter: ~Escapable {
         guard let code = mail.readUInt8(), let kind = Kind(rawValue: code) else { return nil }
         self.kind = kind
         var header = MessageHeader(origin: GatewayID(0))
-        var hub = HubID.none, ticket: UInt64 = 0, receipt = ReceiptID(publisher: .none, number: 0), outcome = PublishOutcome.routed
+        var hub = HubID.none, ticket: UInt64 = 0, receipt = ReceiptID(publisher: .none, number: 0), outcome = PublishOutcome.routed, fullness: UInt8 = 0
         var address = ByteRange.empty, properties = ByteRange.empty, body = ByteRange.empty
         switch kind {
         case .message:
@@ -75,6 +78,7 @@ public struct PeerLetter: ~Escapable {
         case .answer:
             receipt = ReceiptID(publisher: PublisherID(mail.readUInt32()!), number: mail.readUInt64()!)
             outcome = PublishOutcome(rawValue: mail.readUInt8()!)!
+            fullness = mail.readUInt8()!
         case .durable:
             ticket = mail.readUInt64()!
         }
@@ -82,6 +86,7 @@ public struct PeerLetter: ~Escapable {
         self.ticket = ticket
         self.receipt = receipt
         self.outcome = outcome
+        self.fullness = fullness
     }
 }
 

@@ -16,6 +16,7 @@ extension BrokerCore {
         counters.published &+= 1
         let number = publishers[publisher.number].firstReceipt + UInt64(publishers[publisher.number].waiting.count)
         let result = distribute(message, receipt: ReceiptID(publisher: publisher, number: number), &effects)
+        if effects.fullness > 0 { slow(publisher, by: effects.fullness, &effects) }
         if result.ticket == 0, result.ownersAwaited == 0, publishers[publisher.number].waiting.isEmpty { return result.outcome }
         if publishers[publisher.number].waiting.isEmpty { waitingPublishers.append(publisher) }
         publishers[publisher.number].waiting.append(Receipt(tag: tag, ownersAwaited: result.ownersAwaited, ticket: result.ticket, outcome: result.outcome))
@@ -50,6 +51,11 @@ extension BrokerCore {
         if taken.targets == 0, remote == 0 { counters.unroutable &+= 1 }
         let outcome: PublishOutcome = taken.refused > 0 ? .refused : taken.targets == 0 && remote == 0 ? .unroutable : .routed
         return (outcome, ticket, awaited)
+    }
+
+    private func slow(_ publisher: PublisherID, by degree: UInt8, _ effects: inout Effects) {
+        effects.fullness = 0
+        effects.crowding.append(Crowding(gateway: publishers[publisher.number].gateway, token: publishers[publisher.number].token, degree: degree))
     }
 
     /// Distributes a message that nobody holds while its deliveries are made: those get a stored copy.
@@ -188,6 +194,7 @@ extension BrokerCore {
             guard id.number < publishers.end, isKnown(letter.receipt) else { return }
             let index = Int(letter.receipt.number - publishers[id.number].firstReceipt)
             publishers[id.number].waiting[index].ownersAwaited -= 1
+            if letter.fullness > 0 { slow(id, by: letter.fullness, &effects) }
             if letter.outcome == .refused { publishers[id.number].waiting[index].outcome = .refused }
             releaseReceipts(of: id, &effects)
             if publishers[id.number].waiting.isEmpty { waitingPublishers.removeAll { $0 == id } }
@@ -209,6 +216,7 @@ extension BrokerCore {
             uncacheablePlace = -1
         }
         guard !letter.receipt.publisher.isNone else { return }
-        PeerMail.appendAnswer(letter.receipt, taken.refused > 0 ? .refused : .routed, to: &effects.mail[UInt32(origin) + 1])
+        PeerMail.appendAnswer(letter.receipt, taken.refused > 0 ? .refused : .routed, fullness: effects.fullness, to: &effects.mail[UInt32(origin) + 1])
+        effects.fullness = 0
     }
 }

@@ -22,6 +22,9 @@ open class Gateway {
     /// An acknowledgement may leave.
     open func acknowledge(_ acknowledgement: Acknowledgement) {}
 
+    /// One of its publishers fills queues faster than they empty: `Shard.holdBack` its connection for `duration`.
+    open func slowDown(_ token: UInt32, for duration: Duration) {}
+
     /// An endpoint of this gateway is no more; its state was `state`.
     open func endpointEnded(_ state: UInt32) {}
 

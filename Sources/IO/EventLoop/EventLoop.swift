@@ -357,8 +357,10 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     // MARK: Time
 
     /// Looks at a channel's deadline again. Needed only when it moved nearer outside of a call from the loop.
-    public func schedule(_ channel: Channel) {
-        let deadline = channel.deadline
+    public func schedule(_ channel: Channel) { schedule(channel, noEarlierThan: Instant(nanoseconds: .min)) }
+
+    private func schedule(_ channel: Channel, noEarlierThan earliest: Instant) {
+        let deadline = max(channel.deadline, earliest)
         guard deadline < channel.scheduled else { return }
         channel.scheduled = deadline
         timers.insert(Timer(at: deadline, slot: channel.slot, generation: slots[Int(channel.slot)].generation))
@@ -378,7 +380,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
                 guard channel.scheduled == timer.at else { return }
                 channel.scheduled = .never
                 if channel.deadline <= now { channel.wake(on: self) }
-                if channel.slot != 0 { schedule(channel) }
+                // One that still wants to be woken gets its next turn in the next tick.
+                if channel.slot != 0 { schedule(channel, noEarlierThan: Instant(nanoseconds: now.nanoseconds + 1)) }
             }
         }
     }

@@ -19,7 +19,7 @@ extension MQTTGateway {
             counters.connectionsRefused += 1
             return
         }
-        connections += 1
+        connectionCount += 1
         shard.loop.replay(unread, to: channel)
     }
 
@@ -193,7 +193,7 @@ extension MQTTGateway {
     private func move(_ channel: MQTTServerChannel, to owner: UInt8, _ bytes: Span<UInt8>) {
         let address = SocketAddress.peer(of: shard.loop.descriptor(of: channel.slot)) ?? .nameless
         let (descriptor, unread) = shard.loop.surrender(channel, unread: bytes)
-        connections -= 1
+        connectionCount -= 1
         let number = id
         shard.loop(of: owner).execute { loop in
             (loop.tenant as? Shard)?.gateway(number).adopt(descriptor, from: address, unread: unread)
@@ -207,7 +207,7 @@ extension MQTTGateway {
     }
 
     func closed(_ channel: MQTTServerChannel, _ reason: CloseReason) {
-        connections -= 1
+        connectionCount -= 1
         let session = channel.session
         guard session != 0 else { return }
         channel.session = 0

@@ -19,7 +19,8 @@ public final class MQTTGateway: Gateway {
     let sessions = Pinned(Slab<MQTTSession>())
     private let frames = Pinned(EncodedFrames())
     public internal(set) var counters = MQTTCounters()
-    var connections = 0
+    /// Connections on this shard.
+    public internal(set) var connectionCount = 0
 
     public init(_ shard: Shard, id: GatewayID, options: MQTTGatewayOptions) {
         self.options = options
@@ -33,7 +34,7 @@ public final class MQTTGateway: Gateway {
     public override func adopt(_ descriptor: Int32, from address: SocketAddress, unread: [UInt8]) { open(descriptor, unread: unread) }
     public override func endpointEnded(_ state: UInt32) { sessions.value.remove(state) }
     public override func stop() { sendAllAway() }
-    public override var isEmpty: Bool { connections == 0 }
+    public override var isEmpty: Bool { connectionCount == 0 }
 
     // MARK: From a client
 
@@ -70,6 +71,11 @@ public final class MQTTGateway: Gateway {
         guard let channel = shard.loop.channel(at: slot) as? MQTTServerChannel else { return }
         let puback = MQTTServerOutgoing.puback(packetIdentifier: UInt16(acknowledgement.tag), reason: Self.reason(acknowledgement.outcome))
         try? shard.loop.send(puback, through: &channel.machine, slot: slot)
+    }
+
+    public override func slowDown(_ token: UInt32, for duration: Duration) {
+        guard let channel = shard.loop.channel(at: sessions.value[token].slot) else { return }
+        shard.holdBack(channel, for: duration)
     }
 
     /// PUBACK: the identifier is free again, and the queue may go on.
@@ -163,7 +169,7 @@ public final class MQTTGateway: Gateway {
 
     public override var samples: [(name: String, value: UInt64)] {
         [
-            ("connections", UInt64(connections)), ("connectionsAccepted", counters.connectionsAccepted), ("connectionsRefused", counters.connectionsRefused),
+            ("connections", UInt64(connectionCount)), ("connectionsAccepted", counters.connectionsAccepted), ("connectionsRefused", counters.connectionsRefused),
             ("violations", counters.violations), ("droppedSlow", counters.droppedSlow), ("droppedOversized", counters.droppedOversized),
             ("unknownPubacks", counters.unknownPubacks),
         ]
