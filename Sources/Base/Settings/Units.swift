@@ -18,6 +18,7 @@ public enum ByteSize {
     }
 }
 
+/// A whole number with `d`, `h`, `m`, `s` or `ms`.
 public enum DurationText {
     private static let units: [(name: String, milliseconds: Int)] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)]
 

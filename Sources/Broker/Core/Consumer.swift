@@ -2,7 +2,7 @@
 public struct Consumer: ~Copyable {
     let queue: QueueID
     let gateway: GatewayID
-    /// The gateway's own name for it (a connection's slot).
+    /// The gateway's own name for it (MQTT: the session's number).
     let token: UInt32
     /// False: what it is given is settled by being given.
     let settles: Bool

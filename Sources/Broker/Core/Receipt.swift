@@ -6,7 +6,7 @@ import MartletCollections
 /// wait behind it, complete or not. Nobody waiting, nothing is kept.
 public struct Publisher: ~Copyable {
     let gateway: GatewayID
-    /// The gateway's own name for it (a connection's slot).
+    /// The gateway's own name for it (MQTT: the session's number).
     let token: UInt32
     var waiting = Ring<Receipt>()
     /// The number of `waiting[0]`; the receipt with number n is `waiting[n - firstReceipt]`.

@@ -35,6 +35,7 @@ public struct ListenerURL: Sendable, Equatable, CustomStringConvertible {
         var isDefault: Bool { [.mqtt, .amqp, .http, .zmq].contains(self) && isBuilt }
     }
 
+    /// What the kernel binds.
     public enum Endpoint: Sendable, Equatable {
         /// A name or an address, IPv6 without brackets; port 0 picks a free one.
         case tcp(host: String, port: UInt16)

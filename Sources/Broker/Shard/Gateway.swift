@@ -28,8 +28,9 @@ open class Gateway {
     /// An endpoint of this gateway is no more; its state was `state`.
     open func endpointEnded(_ state: UInt32) {}
 
-    /// The server stops: say goodbye in the protocol's words. True once nobody is left.
+    /// The server stops: say goodbye in the protocol's words.
     open func stop() {}
+    /// Whether nobody is connected.
     open var isEmpty: Bool { true }
 
     /// Numbers for the server's metrics.
