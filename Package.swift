@@ -33,7 +33,6 @@ let package = Package(
         module("Bytes", in: "Base/Bytes", needs: ["CLinux"], unsafeRooms),
         module("Collections", in: "Base/Collections", needs: ["CLinux", "MartletBytes"], unsafeRooms),
         module("Logging", in: "Base/Logging", needs: ["CLinux"], unsafeRooms),
-        module("Metrics", in: "Base/Metrics", needs: [], unsafeRooms),
         module("Settings", in: "Base/Settings", needs: ["CLinux", "CYAML"], unsafeRooms),
 
         module("EventLoop", in: "IO/EventLoop", needs: ["CLinux", "MartletBytes", "MartletCollections"], unsafeRooms),
@@ -47,13 +46,13 @@ let package = Package(
 
         module("Core", in: "Broker/Core", needs: ["MartletBytes", "MartletCollections"]),
         module("Journal", in: "Broker/Journal", needs: ["MartletBytes", "MartletCollections"]),
-        module("Shard", in: "Broker/Shard", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletMetrics", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletCore", "MartletJournal"]),
-        module("MQTTGateway", in: "Broker/Gateways/MQTT", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletMetrics", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTTProtocol", "MartletCore", "MartletShard"]),
-        module("Server", in: "Broker/Server", needs: ["CLinux", "MartletBytes", "MartletLogging", "MartletMetrics", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletCore", "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol"]),
+        module("Shard", in: "Broker/Shard", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletCore", "MartletJournal"]),
+        module("MQTTGateway", in: "Broker/Gateways/MQTT", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTTProtocol", "MartletCore", "MartletShard"]),
+        module("Server", in: "Broker/Server", needs: ["CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletCore", "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol"]),
 
         .executableTarget(name: "martlet", dependencies: ["CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletMQTT", "MartletMQTTProtocol", "MartletServer"], path: "Sources/Apps/martlet", swiftSettings: safeRooms),
 
-        tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletMetrics", "MartletSettings"]),
+        tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
         tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe"]),
         tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol"]),
         tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol"]),

@@ -101,7 +101,7 @@ private func refusal(_ words: String...) -> String {
 
     @Test func `a wrong value of serve names its option and ends with 64`() throws {
         let arguments = try Arguments(["--loops", "0"], for: ServeCommand.command)
-        #expect(throws: CommandFailure.usage("serve: --loops: \"0\" is not a whole number from 1 to 256")) {
+        #expect(throws: CommandFailure.usage("serve: --loops: \"0\" is not a whole number from 1 to 64")) {
             try ServeCommand.configuration(arguments, environment: [:])
         }
     }

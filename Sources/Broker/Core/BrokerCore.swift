@@ -5,7 +5,7 @@ import Synchronization
 /// What one loop owns of the broker: its queues, consumers, publishers and endpoints. A machine: commands and time in, effects out.
 ///
 /// The path of a message: `publish` (Publish.swift) -> `route` (MatchCache.swift) -> `enqueue`, `handOut` (Deliver.swift) -> `settle` (Settle.swift).
-/// Invariants: nothing acknowledged is dropped; a queue's order is kept; nothing is allocated per message that nobody keeps.
+/// Invariants: what a queue took stays until it is settled, expires or makes room by the queue's own policy; a queue's order is kept; nothing is allocated per message that nobody keeps.
 /// Not here: any protocol's word, sockets, clocks, threads, the disk. What crosses to another shard is the caller's to send (`PeerMail`).
 public struct BrokerCore: ~Copyable {
     public let shard: UInt8
@@ -173,9 +173,12 @@ public struct BrokerCore: ~Copyable {
     }
 
     /// The effects were carried out: what was only kept for them goes.
-    public mutating func finish(_ effects: inout Effects) {
+    @inline(__always) public mutating func finish(_ effects: inout Effects) {
         effects.deliveries.removeAll()
-        guard !spent.isEmpty else { return }
+        if !spent.isEmpty { releaseSpent() }
+    }
+
+    @inline(never) private mutating func releaseSpent() {
         for message in spent { release(message) }
         spent.removeAll(keepingCapacity: true)
     }

@@ -112,11 +112,11 @@ extension BrokerCore {
     public mutating func pump(_ queue: QueueID, into effects: inout Effects) {
         let backlog = queues[queue.number].backlog
         guard backlog != 0 else { return }
-        var count = 0
+        var count = 0, bytes = 0
         while backlogs[backlog].hasDeliverable {
             let consumer = nextTaker(of: queue)
             guard consumer != 0 else { return }
-            if count == limits.deliveriesPerPump {
+            if count == limits.deliveriesPerPump || bytes > limits.bytesPerPump {
                 unfinishedQueues.append(queue)
                 return
             }
@@ -127,6 +127,7 @@ extension BrokerCore {
                 counters.expired += 1
                 continue
             }
+            bytes += messages[entry.message.number].byteCount
             handOut(entry, at: position, of: backlog, to: ConsumerID(consumer), &effects)
             count += 1
         }

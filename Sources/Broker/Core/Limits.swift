@@ -2,27 +2,10 @@
 public struct CoreLimits: Sendable {
     /// Deliveries one pump of a queue makes before others get their turn; it goes on in the next tick.
     public var deliveriesPerPump = 1024
+    /// And their bytes: what a consumer's output may grow by before the loop has tried to write it.
+    public var bytesPerPump = 1 << 20
     /// Bytes that all queues of a shard keep in memory; beyond it a message is refused. (RabbitMQ: 60 % of memory; mosquitto: none.)
     public var storedBytesMax = 4 << 30
-
-    public init() {}
-}
-
-/// What a shard's core has seen: plain numbers of its thread.
-public struct CoreCounters: Sendable, Equatable {
-    public var published: UInt64 = 0
-    public var delivered: UInt64 = 0
-    public var unroutable: UInt64 = 0
-    public var refused: UInt64 = 0
-    /// At most once, and its consumer was away or could not keep up.
-    public var droppedSlow: UInt64 = 0
-    /// Made room for a newer one.
-    public var droppedOldest: UInt64 = 0
-    /// Found its queue full.
-    public var droppedNewest: UInt64 = 0
-    public var expired: UInt64 = 0
-    public var requeued: UInt64 = 0
-    public var rejected: UInt64 = 0
 
     public init() {}
 }

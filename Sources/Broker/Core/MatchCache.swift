@@ -72,13 +72,14 @@ extension BrokerCore {
                 end += 1
             }
             index = end
-            if match.options.flags.contains(.durable) { route.isDurable = true }
-            guard match.shard == shard else { route.remoteShards |= 1 << UInt64(match.shard); continue }
             var flags = match.options.flags
             for other in seen.dropFirst() {
                 if !other.options.flags.contains(.atMostOnce) { flags.remove(.atMostOnce) }
                 if !other.options.flags.contains(.noLocal) { flags.remove(.noLocal) }
             }
+            // What a session gets at most once is not kept, and nobody waits for the disk because of it.
+            if flags.contains(.durable), !flags.contains(.atMostOnce) { route.isDurable = true }
+            guard match.shard == shard else { route.remoteShards |= 1 << UInt64(match.shard); continue }
             var list = MatchListID.none
             if seen.count > 1 || match.options.tag != 0 {
                 let matches = OwnedArray(seen.map { BindingMatch(opaque: $0.options.opaque, tag: $0.options.tag) })

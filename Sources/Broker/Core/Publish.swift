@@ -25,6 +25,7 @@ extension BrokerCore {
 
     /// Gives a message to every target: this shard's at once, the others' by mail. `receipt`: who wants to know.
     mutating func distribute(_ message: borrowing Message, receipt: ReceiptID?, _ effects: inout Effects) -> (outcome: PublishOutcome, ticket: UInt64, ownersAwaited: UInt16) {
+        effects.fullness = 0
         let place = route(message)
         var ticket: UInt64 = 0
         if isJournaled, message.header.flags.contains(.persistent), cache.routes[place: place].isDurable {
@@ -54,7 +55,6 @@ extension BrokerCore {
     }
 
     private func slow(_ publisher: PublisherID, by degree: UInt8, _ effects: inout Effects) {
-        effects.fullness = 0
         effects.crowding.append(Crowding(gateway: publishers[publisher.number].gateway, token: publishers[publisher.number].token, degree: degree))
     }
 
@@ -209,6 +209,7 @@ extension BrokerCore {
     }
 
     private mutating func receiveMessage(_ letter: borrowing PeerLetter, from origin: UInt8, _ effects: inout Effects) {
+        effects.fullness = 0
         let place = route(letter.message)
         let taken = deliverHere(letter.message, place, ticket: letter.ticket, from: origin, &effects)
         if place == uncacheablePlace {
@@ -217,6 +218,5 @@ extension BrokerCore {
         }
         guard !letter.receipt.publisher.isNone else { return }
         PeerMail.appendAnswer(letter.receipt, taken.refused > 0 ? .refused : .routed, fullness: effects.fullness, to: &effects.mail[UInt32(origin) + 1])
-        effects.fullness = 0
     }
 }

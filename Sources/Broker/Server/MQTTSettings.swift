@@ -4,7 +4,7 @@ import MartletSettings
 public struct MQTTSettings: Sendable, Equatable {
     /// The largest packet taken from a client. Mosquitto 2.0 takes what the protocol can say (256 MB), EMQX and NATS 1 MB, RabbitMQ 16 MiB.
     public var packetSizeMax = Self.packetSizeMaxKey.initial
-    /// From accepting a connection to its whole CONNECT; a silent one is cut. Mosquitto waits for ever, EMQX 15 s, NATS 2 s.
+    /// From accepting a connection to its whole CONNECT; a silent one is cut. HiveMQ 10 s, EMQX 15 s.
     public var connectTimeout = Self.connectTimeoutKey.initial
     /// QoS 1 and 2 messages on their way to one client and not yet acknowledged, and as many from it. Mosquitto 20, EMQX 32, HiveMQ 10; a window
     /// must cover rate x round trip, and 1,000 covers 10,000 messages a second over 100 ms.

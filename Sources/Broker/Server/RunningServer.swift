@@ -23,7 +23,13 @@ public final class RunningServer: Sendable {
         self.log = log
         var bound: [(ListenerURL, BoundSocket)] = []
         for url in configuration.listeners {
-            for address in try Self.addresses(of: url) { bound.append((url, try BoundSocket(address))) }
+            // A name with several addresses and a free port gets the same port on each.
+            var free: UInt16?
+            for address in try Self.addresses(of: url) {
+                let socket = try BoundSocket(free.map { address.with(port: $0) } ?? address)
+                if address.port == 0, socket.address.kind != .unix { free = socket.address.port }
+                bound.append((url, socket))
+            }
         }
         var limits = EventLoopLimits()
         limits.outputHighWater = configuration.mqtt.outputBytesMax
@@ -58,7 +64,8 @@ public final class RunningServer: Sendable {
     }
 
     private static func adopt(_ descriptor: Int32, _ address: SocketAddress, on loop: EventLoop) {
-        (loop.tenant as? Shard)?.gateway(GatewayID(0)).adopt(descriptor, from: address, unread: [])
+        guard let shard = loop.tenant as? Shard else { return loop.discard(descriptor) }
+        shard.gateway(GatewayID(0)).adopt(descriptor, from: address, unread: [])
     }
 
     /// Stops accepting, says goodbye to every client, waits for their output to leave, and ends the loops; after `grace` at the latest.
@@ -66,7 +73,9 @@ public final class RunningServer: Sendable {
         for (index, loop) in loops.enumerated() {
             loop.execute { loop in
                 if index == 0 { for listener in loop.channels(of: Listener.self) { loop.close(listener, .stopping) } }
-                for gateway in (loop.tenant as? Shard)?.allGateways ?? [] { gateway.stop() }
+                guard let shard = loop.tenant as? Shard else { return }
+                shard.logCounters()
+                for gateway in shard.allGateways { gateway.stop() }
             }
         }
         for loop in loops { loop.stop(grace: grace) }

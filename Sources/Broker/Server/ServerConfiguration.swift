@@ -127,7 +127,7 @@ extension ServerConfiguration {
         .list(of: SettingForm.text.map(show: { $0.name }) { text throws(SettingsMisuse) in try User(parsing: text) }),
         default: [], "who may connect, each NAME:PASSWORD; with none, anybody on this machine")
     static let allowAnonymousKey = SettingKey("allowAnonymous", .flag, default: false, "let clients in without credentials, also from other machines")
-    static let loopsKey = SettingKey("loops", .integer(1...256), default: min(256, max(1, Int(cl_cpu_count()))), "event loops, one thread each")
+    static let loopsKey = SettingKey("loops", .integer(1...64), default: min(64, max(1, Int(cl_cpu_count()))), "event loops, one thread each")
     static let logLevelKey = SettingKey("logLevel", SettingForm<LogLevel>.choice, default: .info, "what stderr shows")
     static let graceKey = SettingKey("grace", .duration(.zero ... .seconds(3600)), default: .seconds(10), "how long SIGTERM waits for clients to be told")
 

@@ -31,7 +31,6 @@ open class Gateway {
     /// The server stops: say goodbye in the protocol's words.
     open func stop() {}
     /// Whether nobody is connected.
-    open var isEmpty: Bool { true }
 
     /// Numbers for the server's metrics.
     open var samples: [(name: String, value: UInt64)] { [] }

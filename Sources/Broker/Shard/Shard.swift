@@ -58,19 +58,32 @@ public final class Shard: LoopTenant {
     /// The loop of another shard.
     public func loop(of shard: UInt8) -> EventLoop { peers[Int(shard)] }
 
+    /// One line with everything that was counted and is not zero: how the shard has fared.
+    public func logCounters() {
+        let core = core.value.counters
+        var samples: [(String, UInt64)] = [
+            ("published", core.published), ("delivered", core.delivered), ("unroutable", core.unroutable), ("refused", core.refused),
+            ("droppedSlow", core.droppedSlow), ("droppedOldest", core.droppedOldest), ("droppedNewest", core.droppedNewest), ("expired", core.expired),
+            ("requeued", core.requeued), ("rejected", core.rejected), ("bytesRead", loop.counters.bytesRead), ("bytesWritten", loop.counters.bytesWritten),
+        ]
+        for gateway in allGateways { samples += gateway.samples.map { ($0.name, $0.value) } }
+        let text = samples.filter { $0.1 > 0 }.map { "\($0.0)=\($0.1)" }.joined(separator: " ")
+        if !text.isEmpty { log.info("loop \(number): \(text)") }
+    }
+
     // MARK: Commands with effects
 
-    /// Publishes a message that nobody acknowledges.
-    @inline(__always) public func publish(_ message: borrowing Message) -> PublishOutcome {
+    /// Publishes a message that nobody acknowledges. `gateway` is the caller: most deliveries are its own, and it is at hand.
+    @inline(__always) public func publish(_ message: borrowing Message, through gateway: Gateway) -> PublishOutcome {
         let outcome = core.value.publish(message, into: &effects.value)
-        if !effects.value.deliveries.isEmpty { deliver(message) }
+        if !effects.value.deliveries.isEmpty { deliver(message, through: gateway) }
         return outcome
     }
 
     /// Publishes a message whose acknowledgement is called `tag`: what to say now, or nil if `Gateway.acknowledge` will.
-    @inline(__always) public func publish(_ message: borrowing Message, from publisher: PublisherID, tag: UInt64) -> PublishOutcome? {
+    @inline(__always) public func publish(_ message: borrowing Message, through gateway: Gateway, from publisher: PublisherID, tag: UInt64) -> PublishOutcome? {
         let outcome = core.value.publish(message, from: publisher, tag: tag, into: &effects.value)
-        if !effects.value.deliveries.isEmpty { deliver(message) }
+        if !effects.value.deliveries.isEmpty { deliver(message, through: gateway) }
         if !effects.value.crowding.isEmpty { slowDown() }
         return outcome
     }
@@ -95,14 +108,18 @@ public final class Shard: LoopTenant {
     // MARK: Effects
 
     /// The deliveries of the message that is being published, in runs of one gateway.
-    @inline(__always) private func deliver(_ message: borrowing Message) {
+    @inline(__always) private func deliver(_ message: borrowing Message, through caller: Gateway) {
         let count = effects.value.deliveries.count
         var start = 0
         while start < count {
             let gateway = effects.value.deliveries[start].gateway
             var end = start + 1
             while end < count, effects.value.deliveries[end].gateway == gateway { end += 1 }
-            gateways.value[Int(gateway.index)].deliver(start..<end, of: message)
+            if gateway == caller.id {
+                caller.deliver(start..<end, of: message)
+            } else {
+                gateways.value[Int(gateway.index)].deliver(start..<end, of: message)
+            }
             start = end
         }
         core.value.finish(&effects.value)
@@ -141,7 +158,7 @@ public final class Shard: LoopTenant {
         while let letter = PeerLetter(from: &mail) {
             core.value.receive(letter, from: UInt8(sender), into: &effects.value)
             if letter.hasMessage {
-                if !effects.value.deliveries.isEmpty { deliver(letter.message) }
+                if !effects.value.deliveries.isEmpty { deliver(letter.message, through: gateways.value[0]) }
             } else {
                 carryOut()
             }
@@ -195,14 +212,22 @@ public final class Shard: LoopTenant {
     }
 
     private func resumeSlowed() {
-        for (channel, until) in slowed where until <= loop.now && channel.slot != 0 { loop.pauseReading(channel.slot, false) }
+        let due = slowed.filter { $0.until <= loop.now }
         slowed.removeAll { $0.until <= loop.now }
+        for (channel, _) in due { resume(channel) }
     }
 
     private func endCongestion() {
         isCongested = false
-        for channel in heldBack where channel.slot != 0 { loop.pauseReading(channel.slot, false) }
-        heldBack.removeAll(keepingCapacity: true)
+        let channels = heldBack
+        heldBack.removeAll()
+        for channel in channels { resume(channel) }
+    }
+
+    /// Reads from a connection again unless it is held back for another reason.
+    private func resume(_ channel: Channel) {
+        guard channel.slot != 0, !slowed.contains(where: { $0.channel === channel }), !heldBack.contains(where: { $0 === channel }) else { return }
+        loop.pauseReading(channel.slot, false)
     }
 
     private func write(to journal: any Journal, _ loop: EventLoop) {

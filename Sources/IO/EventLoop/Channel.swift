@@ -1,3 +1,4 @@
+import CLinux
 public import MartletBytes
 
 /// One connection (or listener, or clock) on one loop: what its protocol needs. Subclassed by what gives it a meaning.
@@ -35,7 +36,7 @@ open class Channel {
 }
 
 /// Why a connection ended, for logs and for a protocol's farewell rules.
-public enum CloseReason: Equatable, Sendable {
+public enum CloseReason: Equatable, Sendable, CustomStringConvertible {
     /// The peer ended its stream.
     case ended
     /// The peer said goodbye in its protocol's words.
@@ -46,4 +47,14 @@ public enum CloseReason: Equatable, Sendable {
     case refused(String)
     /// The loop is stopping.
     case stopping
+
+    public var description: String {
+        switch self {
+        case .ended: "the peer closed the connection"
+        case .finished: "the peer said goodbye"
+        case .failed(let errno): String(cString: cl_error_text(errno)).lowercased()
+        case .refused(let text): text
+        case .stopping: "the server stops"
+        }
+    }
 }

@@ -21,7 +21,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     private let readArea: UnsafeMutableRawPointer
     let slots: UnsafeMutablePointer<Slot>
     /// What each slot's connection will be sent: beside the slots, since a delivery touches little else.
-    @usableFromInline let outputs: UnsafeMutablePointer<ByteBuffer>
+    public let outputs: OutputTable
     private var slotEnd = 1, freeSlot: UInt32 = 0
     public private(set) var connectionCount = 0
     private var dirty: [UInt32] = [], released: [Unmanaged<Channel>] = []
@@ -45,7 +45,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         events = .allocate(capacity: Self.eventsPerTick)
         readArea = cl_reserve(Self.headroom + Self.readSize)!
         slots = cl_reserve(limits.connectionsMax * MemoryLayout<Slot>.stride)!.bindMemory(to: Slot.self, capacity: limits.connectionsMax)
-        outputs = cl_reserve(limits.connectionsMax * MemoryLayout<ByteBuffer>.stride)!.bindMemory(to: ByteBuffer.self, capacity: limits.connectionsMax)
+        outputs = OutputTable(base: cl_reserve(limits.connectionsMax * MemoryLayout<ByteBuffer>.stride)!.bindMemory(to: ByteBuffer.self, capacity: limits.connectionsMax))
         now = kernel.now()
     }
 
@@ -54,12 +54,12 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
             if slots[slot].descriptor >= 0 { kernel.close(slots[slot].descriptor) }
             slots[slot].channel?.release()
             (slots + slot).deinitialize(count: 1)
-            (outputs + slot).deinitialize(count: 1)
+            (outputs.base + slot).deinitialize(count: 1)
         }
         events.deallocate()
         cl_release(readArea, Self.headroom + Self.readSize)
         cl_release(slots, limits.connectionsMax * MemoryLayout<Slot>.stride)
-        cl_release(outputs, limits.connectionsMax * MemoryLayout<ByteBuffer>.stride)
+        cl_release(outputs.base, limits.connectionsMax * MemoryLayout<ByteBuffer>.stride)
     }
 
     static let eventsPerTick = 512
@@ -90,7 +90,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         }
         let generation = slots[Int(slot)].generation  // zero in untouched memory, kept by `free` otherwise
         (slots + Int(slot)).initialize(to: Slot(.passRetained(channel), generation: generation, descriptor: descriptor, kind: kind))
-        (outputs + Int(slot)).initialize(to: ByteBuffer())
+        (outputs.base + Int(slot)).initialize(to: ByteBuffer())
         channel.slot = slot
         channel.scheduled = .never
         if descriptor >= 0 {
@@ -107,8 +107,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
 
     /// What a connection will be sent at the end of the tick. Call `willWrite` before appending.
     @inlinable public subscript(output slot: UInt32) -> ByteBuffer {
-        @inline(__always) unsafeAddress { UnsafePointer(outputs + Int(slot)) }
-        @inline(__always) unsafeMutableAddress { outputs + Int(slot) }
+        @inline(__always) unsafeAddress { UnsafePointer(outputs.base + Int(slot)) }
+        @inline(__always) unsafeMutableAddress { outputs.base + Int(slot) }
     }
 
     /// Marks a connection for the flush at the end of the tick and lends it a buffer until its output has left.
@@ -119,7 +119,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     @inline(never) private func markDirty(_ slot: UInt32) {
         slots[Int(slot)].flags.insert(.dirty)
         dirty.append(slot)
-        if !outputs[Int(slot)].ownsMemory { pool.lend(to: &outputs[Int(slot)]) }
+        if !outputs[slot].ownsMemory { pool.lend(to: &outputs[slot]) }
     }
 
     /// The channel of a row, if it has one.
@@ -135,15 +135,21 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// `limit` now. What an error means is left to the flush.
     public func flushEarly(_ slot: UInt32, limit: Int) -> Bool {
         if slots[Int(slot)].flags.contains(.awaitsWritable) { return false }
-        let written = kernel.write(slots[Int(slot)].descriptor, outputs[Int(slot)].readable, outputs[Int(slot)].count)
+        let written = kernel.write(slots[Int(slot)].descriptor, outputs[slot].readable, outputs[slot].count)
         guard written > 0 else { return false }
         counters.bytesWritten &+= UInt64(written)
-        outputs[Int(slot)].consume(written)
-        return outputs[Int(slot)].count < limit
+        outputs[slot].consume(written)
+        return outputs[slot].count < limit
     }
 
     /// Whether the peer reads too slowly: output above the high-water mark and not yet below the low one.
     public func isBlocked(_ slot: UInt32) -> Bool { slots[Int(slot)].flags.contains(.blocked) }
+
+    /// Whether its owner has stopped reading from a connection.
+    public func isPaused(_ slot: UInt32) -> Bool { slots[Int(slot)].flags.contains(.paused) }
+
+    /// Closes a descriptor that nobody here wants.
+    public func discard(_ descriptor: Int32) { kernel.close(descriptor) }
 
     /// Stops or resumes reading from a connection: back-pressure by its owner.
     public func pauseReading(_ slot: UInt32, _ paused: Bool) {
@@ -209,7 +215,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         row.pointee.descriptor = -1
         row.pointee.generation &+= 1
         row.pointee.flags.formIntersection(.dirty)
-        outputs[Int(slot)].release()
+        outputs[slot].release()
         row.pointee.unread.release()
         row.pointee.next = freeSlot
         freeSlot = slot
@@ -220,19 +226,19 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     private func flush(_ slot: UInt32) {
         let row = slots + Int(slot)
         row.pointee.flags.remove(.dirty)
-        guard row.pointee.descriptor >= 0 else { outputs[Int(slot)].release(); return }
-        if !outputs[Int(slot)].isEmpty {
-            let written = kernel.write(row.pointee.descriptor, outputs[Int(slot)].readable, outputs[Int(slot)].count)
+        guard row.pointee.descriptor >= 0 else { outputs[slot].release(); return }
+        if !outputs[slot].isEmpty {
+            let written = kernel.write(row.pointee.descriptor, outputs[slot].readable, outputs[slot].count)
             if written > 0 {
                 counters.bytesWritten &+= UInt64(written)
-                outputs[Int(slot)].consume(written)
+                outputs[slot].consume(written)
             } else if written != -Int(CL_EAGAIN), written != -Int(CL_EINTR) {
                 return fail(slot, errno: Int32(-written))
             }
         }
-        let left = outputs[Int(slot)].count
+        let left = outputs[slot].count
         if left == 0 {
-            pool.takeBack(&outputs[Int(slot)])
+            pool.takeBack(&outputs[slot])
             if row.pointee.flags.contains(.lingering) { return endLingering(slot) }
         }
         // The common case, everything left, changes nothing below.
@@ -344,7 +350,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         if row.pointee.flags.contains(.ended) { return fail(slot, errno: CInt(CL_EPIPE)) }
         row.pointee.flags.insert(.ended)
         guard let owner = row.pointee.channel else {
-            if outputs[Int(slot)].isEmpty { free(slot) } else { updateInterest(slot) }
+            if outputs[slot].isEmpty { free(slot) } else { updateInterest(slot) }
             return
         }
         updateInterest(slot)

@@ -11,19 +11,3 @@ public struct EventLoopLimits: Sendable {
 
     public init() {}
 }
-
-/// What a loop has seen; plain numbers of its thread.
-public struct EventLoopCounters: Sendable, Equatable {
-    public var bytesRead: UInt64 = 0
-    public var bytesWritten: UInt64 = 0
-}
-
-/// A deadline in the heap; it counts only while its slot still has that generation.
-struct Timer: Comparable {
-    var at: Instant
-    var slot: UInt32
-    var generation: UInt32
-    static func < (a: Timer, b: Timer) -> Bool { a.at < b.at }
-}
-
-import MartletBytes

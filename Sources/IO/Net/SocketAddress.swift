@@ -53,6 +53,13 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
         return found.prefix(Int(count)).map { var address = $0; address.port = port; return SocketAddress(address) }
     }
 
+    /// The same address with another port.
+    public func with(port: UInt16) -> SocketAddress {
+        var other = self
+        other.port = port
+        return other
+    }
+
     public var isLoopback: Bool {
         switch kind {
         case .unix: true

@@ -34,7 +34,9 @@ extension MQTTGateway {
         }
         let assigned = connect.clientID.isEmpty ? Self.makeIdentifier() : []
         let clientID = connect.clientID.isEmpty ? assigned : bytes.at(connect.clientID).array
-        guard let (existing, owner) = claim(clientID, cleanStart: connect.cleanStart) else { return .over(.close(.stopping)) }
+        guard let (existing, owner) = claim(clientID, cleanStart: connect.cleanStart) else {
+            return refuse(channel, &machine, .serverBusy, "its session is being ended again and again")
+        }
         guard owner == shard.number else { return .over(.moved(shard: owner)) }
 
         let session = attach(existing, clientID, connect, channel)
@@ -124,8 +126,17 @@ extension MQTTGateway {
         let endpoint = sessions.value[session].endpoint
         guard let will else { return shard.core.value.clearFarewell(endpoint) }
         let header = MessageHeader(origin: id, flags: will.qos == 0 ? .atMostOnce : .persistent)
-        let message = Message(hub: hub, address: bytes.at(will.topic), properties: bytes.at(will.properties), body: bytes.at(will.payload), header: header)
+        // The delay is said to the server, not to subscribers.
+        let properties = forwarded(will.properties, in: bytes, without: .willDelayInterval)
+        let message = Message(hub: hub, address: bytes.at(will.topic), properties: properties.span, body: bytes.at(will.payload), header: header)
         shard.core.value.setFarewell(endpoint, message)
+    }
+
+    private func forwarded(_ properties: ByteRange, in bytes: Span<UInt8>, without left: MQTTPropertyIdentifier) -> [UInt8] {
+        var kept: [UInt8] = []
+        var cursor = MQTTPropertyCursor(properties, in: bytes)
+        while let property = cursor.next() { if property.identifier != left { kept += bytes.at(property.whole).array } }
+        return kept
     }
 
     /// What the client may not have got, again and in order; then what has come since.
@@ -157,7 +168,7 @@ extension MQTTGateway {
         var flags: BindingOptions.Flags = .sparesReserved
         if qos == 0 { flags.insert(.atMostOnce) }
         if wanted.noLocal { flags.insert(.noLocal) }
-        let binding = BindingOptions(flags: flags, opaque: UInt16(qos) << 8)
+        let binding = BindingOptions(flags: flags)
         if shard.core.value.bind(sessions.value[session].queue, to: hub, .address(filter), binding) { sessions.value[session].subscriptions += 1 }
         return qos == 0 ? .grantedQoS0 : .grantedQoS1
     }
@@ -196,7 +207,8 @@ extension MQTTGateway {
         connectionCount -= 1
         let number = id
         shard.loop(of: owner).execute { loop in
-            (loop.tenant as? Shard)?.gateway(number).adopt(descriptor, from: address, unread: unread)
+            guard let shard = loop.tenant as? Shard else { return loop.discard(descriptor) }
+            shard.gateway(number).adopt(descriptor, from: address, unread: unread)
         }
     }
 

@@ -18,7 +18,9 @@ public final class MQTTGateway: Gateway {
     let hub: HubID
     let sessions = Pinned(Slab<MQTTSession>())
     private let frames = Pinned(EncodedFrames())
-    public internal(set) var counters = MQTTCounters()
+    private let seen = Pinned(MQTTCounters())
+    /// Where the loop keeps what each connection will be sent.
+    private let outputs: OutputTable
     /// Connections on this shard.
     public internal(set) var connectionCount = 0
 
@@ -26,7 +28,14 @@ public final class MQTTGateway: Gateway {
         self.options = options
         log = shard.log.labelled("mqtt")
         hub = shard.router.meetingPoint
+        outputs = shard.loop.outputs
         super.init(shard, id: id)
+    }
+
+    /// What this shard's MQTT has seen.
+    public internal(set) var counters: MQTTCounters {
+        get { seen.value }
+        set { seen.value = newValue }
     }
 
     // MARK: Connections
@@ -34,7 +43,6 @@ public final class MQTTGateway: Gateway {
     public override func adopt(_ descriptor: Int32, from address: SocketAddress, unread: [UInt8]) { open(descriptor, unread: unread) }
     public override func endpointEnded(_ state: UInt32) { sessions.value.remove(state) }
     public override func stop() { sendAllAway() }
-    public override var isEmpty: Bool { connectionCount == 0 }
 
     // MARK: From a client
 
@@ -44,11 +52,11 @@ public final class MQTTGateway: Gateway {
         header.publisherQueue = sessions.value[session].queue
         let message = Message(hub: hub, address: bytes.at(publish.topic), properties: bytes.at(publish.properties), body: bytes.at(publish.payload), header: header)
         if publish.qos == 0 {
-            _ = shard.publish(message)
+            _ = shard.publish(message, through: self)
             return
         }
         let publisher = publisher(of: session)
-        if let outcome = shard.publish(message, from: publisher, tag: UInt64(publish.packetIdentifier)) {
+        if let outcome = shard.publish(message, through: self, from: publisher, tag: UInt64(publish.packetIdentifier)) {
             try? shard.loop.send(.puback(packetIdentifier: publish.packetIdentifier, reason: Self.reason(outcome)), through: &machine, slot: slot)
         }
     }
@@ -103,8 +111,8 @@ public final class MQTTGateway: Gateway {
     @inline(__always) private func accepts(_ delivery: Delivery, _ message: borrowing Message) -> Bool {
         let slot = sessions.value[delivery.token].slot
         shard.loop.willWrite(slot)
-        if shard.loop[output: slot].count > options.outputBytesMax, !delivery.settles, !shard.loop.flushEarly(slot, limit: options.outputBytesMax) {
-            counters.droppedSlow &+= 1
+        if outputs[slot].count > options.outputBytesMax, !delivery.settles, !shard.loop.flushEarly(slot, limit: options.outputBytesMax) {
+            seen.value.droppedSlow &+= 1
             return false
         }
         let sizeMax = sessions.value[delivery.token].packetSizeMax
@@ -117,7 +125,7 @@ public final class MQTTGateway: Gateway {
             version: sessions.value[delivery.token].version, topicCount: message.address.count, propertyCount: message.properties.count,
             payloadCount: message.body.count, qos: delivery.settles ? 1 : 0)
         if size <= sizeMax { return true }
-        counters.droppedOversized &+= 1
+        seen.value.droppedOversized &+= 1
         if delivery.settles { shard.settleSoon(delivery) }
         return false
     }
@@ -133,14 +141,19 @@ public final class MQTTGateway: Gateway {
     private func write(_ message: borrowing Message, _ session: UInt32, _ slot: UInt32, _ delivery: Delivery, _ identifier: UInt16, _ isDuplicate: Bool) {
         MQTTEncoder.publish(
             version: sessions.value[session].version, topic: message.address, properties: message.properties(of: id), payload: message.body,
-            qos: delivery.settles ? 1 : 0, packetIdentifier: identifier, retain: false, duplicate: isDuplicate, into: &shard.loop[output: slot])
+            qos: delivery.settles ? 1 : 0, packetIdentifier: identifier, retain: false, duplicate: isDuplicate, into: &outputs[slot])
     }
 
     /// Again, under the identifier it had: the client may have seen it [MQTT-4.4.0-1].
     func redeliver(_ delivery: Delivery, _ identifier: UInt16) {
-        let slot = sessions.value[delivery.token].slot
-        shard.loop.willWrite(slot)
-        shard.core.value.withMessage(delivery.message) { write($0, delivery.token, slot, delivery, identifier, true) }
+        let session = delivery.token, slot = sessions.value[session].slot
+        shard.core.value.withMessage(delivery.message) { message in
+            guard accepts(delivery, message) else {
+                _ = sessions.value[session].identifiers.remove(UInt64(identifier))
+                return
+            }
+            write(message, session, slot, delivery, identifier, true)
+        }
     }
 
     /// Many consumers: encoded once for each form they need, and copied.
@@ -153,11 +166,11 @@ public final class MQTTGateway: Gateway {
                 version: version, topic: message.address, properties: message.properties(of: id), payload: message.body, qos: qos, packetIdentifier: 0,
                 retain: false, duplicate: false, into: &frames.value.frames[form])
         }
-        let start = shard.loop[output: slot].count
-        shard.loop[output: slot].append(contentsOf: frames.value.frames[form])
+        let start = outputs[slot].count
+        outputs[slot].append(contentsOf: frames.value.frames[form])
         if qos > 0 {
             let identifier = sessions.value[session].takeIdentifier(for: delivery.position)
-            shard.loop[output: slot].set(identifier, at: start + frames.value.identifierOffsets[Int(form)])
+            outputs[slot].set(identifier, at: start + frames.value.identifierOffsets[Int(form)])
         }
     }
 

@@ -67,6 +67,8 @@ final class MQTTServerChannel: Channel {
     }
 
     override func wake(on loop: EventLoop) {
+        // Its silence is ours while we do not read.
+        if loop.isPaused(slot) { return machine.heard(at: loop.now) }
         do { try loop.wake(&machine, slot: slot) } catch { gateway.violated(self, error) }
     }
 

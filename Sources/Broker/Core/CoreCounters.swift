@@ -1,0 +1,18 @@
+/// What a shard's core has seen: plain numbers of its thread.
+public struct CoreCounters: Sendable, Equatable {
+    public var published: UInt64 = 0
+    public var delivered: UInt64 = 0
+    public var unroutable: UInt64 = 0
+    public var refused: UInt64 = 0
+    /// At most once, and its consumer was away or could not keep up.
+    public var droppedSlow: UInt64 = 0
+    /// Made room for a newer one.
+    public var droppedOldest: UInt64 = 0
+    /// Found its queue full.
+    public var droppedNewest: UInt64 = 0
+    public var expired: UInt64 = 0
+    public var requeued: UInt64 = 0
+    public var rejected: UInt64 = 0
+
+    public init() {}
+}
