@@ -2,29 +2,17 @@ public import MartletBytes
 
 /// What one shard tells another, in bytes that one wake-up a tick carries over. Never leaves the process: no versions, no checks.
 /// ```
-/// message   1 · origin · flags · priority · opaque · expiry 8 · hub 4 · ticket 8 · publisher 4 · receipt 8 · counts 3x4 · bytes
+/// message   1 · ticket 8 · publisher 4 · receipt 8 · message (`Message.append`)
 /// answer    2 · publisher 4 · receipt 8 · outcome · fullness
 /// durable   3 · ticket 8
 /// ```
 enum PeerMail {
     static func appendMessage(_ message: borrowing Message, ticket: UInt64, receipt: ReceiptID?, to mail: inout ByteBuffer) {
-        let header = message.header
         mail.append(PeerLetter.Kind.message.rawValue)
-        mail.append(header.origin.index)
-        mail.append(header.flags.rawValue)
-        mail.append(header.priority)
-        mail.append(header.opaque)
-        mail.append(UInt64(bitPattern: header.expiry.milliseconds))
-        mail.append(message.hub.number)
         mail.append(ticket)
         mail.append(receipt?.publisher.number ?? 0)
         mail.append(receipt?.number ?? 0)
-        mail.append(UInt32(message.address.count))
-        mail.append(UInt32(message.properties.count))
-        mail.append(UInt32(message.body.count))
-        mail.append(message.address)
-        mail.append(message.properties)
-        mail.append(message.body)
+        message.append(to: &mail)
     }
 
     static func appendAnswer(_ receipt: ReceiptID, _ outcome: PublishOutcome, fullness: UInt8, to mail: inout ByteBuffer) {
@@ -59,22 +47,13 @@ public struct PeerLetter: ~Escapable {
     public init?(from mail: inout ByteReader) {
         guard let code = mail.readUInt8(), let kind = Kind(rawValue: code) else { return nil }
         self.kind = kind
-        var header = MessageHeader(origin: GatewayID(0))
-        var hub = HubID.none, ticket: UInt64 = 0, receipt = ReceiptID(publisher: .none, number: 0), outcome = PublishOutcome.routed, fullness: UInt8 = 0
-        var address = ByteRange.empty, properties = ByteRange.empty, body = ByteRange.empty
+        var ticket: UInt64 = 0, receipt = ReceiptID(publisher: .none, number: 0), outcome = PublishOutcome.routed, fullness: UInt8 = 0
+        var place = MessagePlace()
         switch kind {
         case .message:
-            header = MessageHeader(origin: GatewayID(mail.readUInt8()!), flags: MessageHeader.Flags(rawValue: mail.readUInt8()!))
-            header.priority = mail.readUInt8()!
-            header.opaque = mail.readUInt8()!
-            header.expiry = WallTime(milliseconds: Int64(bitPattern: mail.readUInt64()!))
-            hub = HubID(mail.readUInt32()!)
             ticket = mail.readUInt64()!
             receipt = ReceiptID(publisher: PublisherID(mail.readUInt32()!), number: mail.readUInt64()!)
-            let counts = (Int(mail.readUInt32()!), Int(mail.readUInt32()!), Int(mail.readUInt32()!))
-            address = mail.readRange(counts.0)!
-            properties = mail.readRange(counts.1)!
-            body = mail.readRange(counts.2)!
+            place = MessagePlace(from: &mail)
         case .answer:
             receipt = ReceiptID(publisher: PublisherID(mail.readUInt32()!), number: mail.readUInt64()!)
             outcome = PublishOutcome(rawValue: mail.readUInt8()!)!
@@ -82,7 +61,7 @@ public struct PeerLetter: ~Escapable {
         case .durable:
             ticket = mail.readUInt64()!
         }
-        message = Message(hub: hub, address: mail.bytes.at(address), properties: mail.bytes.at(properties), body: mail.bytes.at(body), header: header)
+        message = place.message(in: mail.bytes)
         self.ticket = ticket
         self.receipt = receipt
         self.outcome = outcome
