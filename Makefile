@@ -18,7 +18,7 @@ run: system-build ## builds a release and runs `martlet serve $(ARGS)`
 build: system-build ## builds all release products into .build/release
 	$(RELEASE)
 
-test: unit interop ## unit tests, tidy and interop with real peers; installs what they need
+test: lint unit interop ## lint, unit tests, tidy and interop with real peers; installs what they need
 
 unit: system-build ## `swift test` alone, FILTER=name for some
 	$(UNIT)

@@ -46,18 +46,40 @@ let package = Package(
 
         module("Core", in: "Broker/Core", needs: ["MartletBytes", "MartletCollections"]),
         module("Journal", in: "Broker/Journal", needs: ["MartletBytes", "MartletCollections"]),
-        module("Shard", in: "Broker/Shard", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletCore", "MartletJournal"]),
-        module("MQTTGateway", in: "Broker/Gateways/MQTT", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTTProtocol", "MartletCore", "MartletShard"]),
-        module("Server", in: "Broker/Server", needs: ["CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletCore", "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol"]),
+        module(
+            "Shard", in: "Broker/Shard",
+            needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletCore", "MartletJournal"]),
+        module(
+            "MQTTGateway", in: "Broker/Gateways/MQTT",
+            needs: [
+                "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTTProtocol", "MartletCore",
+                "MartletShard",
+            ]),
+        module(
+            "Server", in: "Broker/Server",
+            needs: [
+                "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletCore", "MartletJournal",
+                "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol",
+            ]),
 
-        .executableTarget(name: "martlet", dependencies: ["CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletMQTT", "MartletMQTTProtocol", "MartletServer"], path: "Sources/Apps/martlet", swiftSettings: safeRooms),
+        .executableTarget(
+            name: "martlet",
+            dependencies: [
+                "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletMQTT", "MartletMQTTProtocol",
+                "MartletServer",
+            ], path: "Sources/Apps/martlet", swiftSettings: safeRooms),
 
         tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
         tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe"]),
         tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol"]),
         tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol"]),
         tests("Libraries", needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletMQTT", "MartletMQTTProtocol"]),
-        tests("Broker", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletCore", "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletServer", "MartletSettings"]),
+        tests(
+            "Broker",
+            needs: [
+                "CLinux", "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletCore",
+                "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletServer", "MartletSettings",
+            ]),
         tests("Apps", needs: ["martlet"]),
         tests("Tidy", needs: []),
     ],

@@ -60,7 +60,9 @@ final class CoreBench {
     }
 
     /// With an acknowledgement; nil: it comes later.
-    func publish(_ text: String, to address: String = "a/b", from publisher: PublisherID, tag: UInt64, flags: MessageHeader.Flags = .persistent) -> PublishOutcome? {
+    func publish(_ text: String, to address: String = "a/b", from publisher: PublisherID, tag: UInt64, flags: MessageHeader.Flags = .persistent)
+        -> PublishOutcome?
+    {
         let address = Array(address.utf8), body = Array(text.utf8)
         let message = Message(
             hub: router.meetingPoint, address: address.span, properties: Span(), body: body.span, header: MessageHeader(origin: gateway, flags: flags))

@@ -191,7 +191,9 @@ import Testing
     }
 
     @Test("A subscriber that never reads is bounded: QoS 0 is dropped, QoS 1 waits in its queue and is not lost") func stuckSubscriber() {
-        let broker = PipeBroker { $0.outputBytesMax = 10_000; $0.receiveMaximum = 10 }
+        let broker = PipeBroker {
+            $0.outputBytesMax = 10_000; $0.receiveMaximum = 10
+        }
         let stuck = broker.connected("stuck") { $0.receiveMaximum = 10 }
         stuck.subscribe("zero", qos: 0)
         stuck.subscribe("one", qos: 1, identifier: 2)
@@ -290,7 +292,9 @@ import Testing
         #expect(broker.gateways.map(\.connectionCount).reduce(0, +) == 0)
     }
 
-    @Test("In any order of ticks, acknowledged QoS 1 messages arrive at least once and in order", arguments: 0..<12 as Range<UInt64>) func anyOrder(seed: UInt64) {
+    @Test("In any order of ticks, acknowledged QoS 1 messages arrive at least once and in order", arguments: 0..<12 as Range<UInt64>) func anyOrder(
+        seed: UInt64
+    ) {
         var random = SeededRandom(seed)
         let broker = PipeBroker(shards: 4, latency: .milliseconds(3))
         let subscriber = broker.connected("s", on: 1, sessionExpiry: 600), publishers = (0..<3).map { broker.connected("p\($0)", on: $0 * 2) }

@@ -140,7 +140,10 @@ final class PipeClient {
     func takeTexts() -> [String] { takeMessages().map { String(decoding: $0.payload, as: UTF8.self) } }
     func takePubacks() -> [UInt16] { take().compactMap { if case .puback(let identifier, _) = $0 { identifier } else { nil } } }
 
-    func connect(_ clientID: String, version: MQTTVersion = .v5, cleanStart: Bool = true, sessionExpiry: UInt32 = 0, _ change: (inout MQTTConnectOptions) -> Void = { _ in }) {
+    func connect(
+        _ clientID: String, version: MQTTVersion = .v5, cleanStart: Bool = true, sessionExpiry: UInt32 = 0,
+        _ change: (inout MQTTConnectOptions) -> Void = { _ in }
+    ) {
         var options = MQTTConnectOptions(version: version, clientID: Array(clientID.utf8))
         options.cleanStart = cleanStart
         options.sessionExpiry = version == .v5 ? sessionExpiry : 0

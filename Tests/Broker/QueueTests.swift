@@ -184,8 +184,12 @@ import Testing
 
     @Test("Drop-oldest makes room; drop-newest keeps what was there; both are counted") func overflowPolicies() {
         let bench = CoreBench()
-        let oldest = bench.queue { $0.messagesMax = 2; $0.overflow = .dropOldest }
-        let newest = bench.queue { $0.messagesMax = 2; $0.overflow = .dropNewest }
+        let oldest = bench.queue {
+            $0.messagesMax = 2; $0.overflow = .dropOldest
+        }
+        let newest = bench.queue {
+            $0.messagesMax = 2; $0.overflow = .dropNewest
+        }
         bench.bind(oldest, "a/b")
         bench.bind(newest, "a/b")
         for number in 1...4 { #expect(bench.publish("\(number)").outcome == .routed) }

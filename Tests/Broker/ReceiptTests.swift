@@ -52,7 +52,9 @@ import Testing
 
     @Test("A full queue refuses, and the refusal keeps its place in the order") func refusedInOrder() {
         let bench = CoreBench(isJournaled: true)
-        let queue = bench.queue { $0.isDurable = true; $0.messagesMax = 1 }
+        let queue = bench.queue {
+            $0.isDurable = true; $0.messagesMax = 1
+        }
         bench.bind(queue, "a/b")
         let publisher = bench.core.value.openPublisher(gateway: bench.gateway, token: 1)
         #expect(bench.publish("1", from: publisher, tag: 1) == nil)

@@ -83,7 +83,9 @@ import Testing
     }
 
     @Test("A peer that does not read stops being read from, and goes on when it does") func backPressure() {
-        let bench = Bench { $0.outputHighWater = 1000; $0.outputLowWater = 100 }
+        let bench = Bench {
+            $0.outputHighWater = 1000; $0.outputLowWater = 100
+        }
         bench.network.capacity = 64
         bench.network.readSizeMax = 500
         bench.network.write([UInt8](repeating: 7, count: 10_000), to: bench.far)

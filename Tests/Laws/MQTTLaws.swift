@@ -19,7 +19,8 @@ struct MQTTLaws {
     private static func accept(_ machine: inout MQTTServerMachine, _ event: MQTTServerEvent, _ output: inout ByteBuffer) {
         switch event {
         case .connect: try? machine.send(.connack(MQTTConnack()), into: &output)
-        case .publish(let publish) where publish.qos > 0: try? machine.send(.puback(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output)
+        case .publish(let publish) where publish.qos > 0:
+            try? machine.send(.puback(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output)
         default: break
         }
     }
@@ -32,7 +33,9 @@ struct MQTTLaws {
             limits.packetSizeMax = 300
             let stream = MQTTSamples.clientStream(version, count: 12, &rng)
             splitsAgree(stream, keptMax: 300, { MQTTSamples.server(version, limits: limits) }, answer: Self.accept)
-            for _ in 0..<10 { splitsAgree(MQTTSamples.mutated(stream, &rng), keptMax: 300, { MQTTSamples.server(version, limits: limits) }, answer: Self.accept) }
+            for _ in 0..<10 {
+                splitsAgree(MQTTSamples.mutated(stream, &rng), keptMax: 300, { MQTTSamples.server(version, limits: limits) }, answer: Self.accept)
+            }
         }
     }
 
@@ -169,7 +172,8 @@ struct MQTTLaws {
                 packetIdentifier: publish.packetIdentifier, retain: publish.retain, duplicate: publish.duplicate, into: &output)
             let bytes = output.span.array
             let size = MQTTEncoder.publishSize(
-                version: version, topicCount: publish.topic.count, propertyCount: publish.properties.count, payloadCount: publish.payload.count, qos: publish.qos)
+                version: version, topicCount: publish.topic.count, propertyCount: publish.properties.count, payloadCount: publish.payload.count,
+                qos: publish.qos)
             #expect((at == 0) == (publish.qos == 0))
             #expect(at == 0 || UInt16(bytes[at]) << 8 | UInt16(bytes[at + 1]) == publish.packetIdentifier)
             #expect(bytes.count == size)

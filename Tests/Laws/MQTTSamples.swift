@@ -19,7 +19,8 @@ enum MQTTSamples {
         let properties: [[UInt8]] = [[], [], [1, 1], [2, 0, 0, 0, 60], [9, 0, 2, 7, 8], [0x26, 0, 1, 107, 0, 1, 118, 0x26, 0, 1, 107, 0, 0]]
         return MQTTPublish.Owned(
             topic: name(&rng), properties: version == .v5 ? properties.randomElement(using: &rng) ?? [] : [], payload: bytes(&rng, atMost: 200),
-            packetIdentifier: qos == 0 ? 0 : .random(in: 1...65_535, using: &rng), qos: qos, retain: .random(using: &rng), duplicate: qos > 0 && .random(using: &rng))
+            packetIdentifier: qos == 0 ? 0 : .random(in: 1...65_535, using: &rng), qos: qos, retain: .random(using: &rng),
+            duplicate: qos > 0 && .random(using: &rng))
     }
 
     static func connect(_ version: MQTTVersion, _ rng: inout SeededGenerator) -> MQTTConnectOptions {

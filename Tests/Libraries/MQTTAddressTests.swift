@@ -1,5 +1,6 @@
-@testable import MartletMQTT
 import Testing
+
+@testable import MartletMQTT
 
 /// URLs and topic filters.
 @Suite struct MQTTAddressTests {

@@ -1,9 +1,10 @@
 import MartletBytes
-@testable import MartletMQTT
 import MartletMQTTProtocol
 import MartletPipe
 import Synchronization
 import Testing
+
+@testable import MartletMQTT
 
 /// The client against a server machine, in memory and on a virtual clock.
 @MainActor @Suite(.timeLimit(.minutes(1))) struct MQTTClientPairTests {

@@ -1,6 +1,7 @@
-@testable import MartletMQTT
 import MartletMQTTProtocol
 import Testing
+
+@testable import MartletMQTT
 
 /// The client against Debian's mosquitto.
 @Suite(.enabled(if: MosquittoServer.isInstalled, "\(MosquittoServer.path) is not installed"), .timeLimit(.minutes(2)))
@@ -28,11 +29,12 @@ struct MQTTMosquittoTests {
                 return all
             }
         }
-        #expect(messages == [
-            MQTTMessage(topic: "home/kitchen/temperature", payload: Array("21.5".utf8), qos: qos),
-            MQTTMessage(topic: "alarm", payload: [], qos: qos),
-            MQTTMessage(topic: "alarm/fire/1", payload: Array("ünïcode".utf8), qos: qos),
-        ])
+        #expect(
+            messages == [
+                MQTTMessage(topic: "home/kitchen/temperature", payload: Array("21.5".utf8), qos: qos),
+                MQTTMessage(topic: "alarm", payload: [], qos: qos),
+                MQTTMessage(topic: "alarm/fire/1", payload: Array("ünïcode".utf8), qos: qos),
+            ])
     }
 
     @Test(arguments: versions) func `5,000 pipelined QoS 1 messages arrive in order`(_ version: MQTTVersion) async throws {
@@ -78,7 +80,9 @@ struct MQTTMosquittoTests {
 
     @Test(arguments: versions) func `a retained message comes to a later subscriber`(_ version: MQTTVersion) async throws {
         let server = try await MosquittoServer()
-        try await MQTTClient.withConnection(to: server.url, options: options(version)) { try await $0.publish("kept", to: "r", qos: .atLeastOnce, retain: true) }
+        try await MQTTClient.withConnection(to: server.url, options: options(version)) {
+            try await $0.publish("kept", to: "r", qos: .atLeastOnce, retain: true)
+        }
         let message = try await MQTTClient.withConnection(to: server.url, options: options(version)) { client in
             try await client.subscribe(to: "r") { messages in
                 var iterator = messages.makeAsyncIterator()

@@ -1,7 +1,8 @@
 import Foundation
 import Synchronization
-@testable import MartletMQTT
 import Testing
+
+@testable import MartletMQTT
 
 /// Debian's mosquitto on a free loopback port, with a configuration of the test's own. Ends with the object.
 final class MosquittoServer: Sendable {

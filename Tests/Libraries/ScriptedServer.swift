@@ -1,9 +1,10 @@
 import MartletBytes
 import MartletEventLoop
-@testable import MartletMQTT
 import MartletMQTTProtocol
 import MartletPipe
 import Testing
+
+@testable import MartletMQTT
 
 /// A server machine at the far end of an in-memory stream, and the client's loop, both turned by the test: time moves only when it says so.
 ///

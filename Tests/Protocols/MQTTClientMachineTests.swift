@@ -27,8 +27,10 @@ struct MQTTClientMachineTests {
     }
 
     private func publish(_ topic: String, qos: UInt8 = 0, retain: Bool = false, count: Int = 1, properties: [UInt8] = []) -> MQTTClientOutgoing {
-        .publish(MQTTPublish.Owned(
-            topic: Array(topic.utf8), properties: properties, payload: [UInt8](repeating: 1, count: count), packetIdentifier: qos == 0 ? 0 : 1, qos: qos, retain: retain))
+        .publish(
+            MQTTPublish.Owned(
+                topic: Array(topic.utf8), properties: properties, payload: [UInt8](repeating: 1, count: count), packetIdentifier: qos == 0 ? 0 : 1, qos: qos,
+                retain: retain))
     }
 
     @Test("It keeps to what the server announced")

@@ -60,7 +60,8 @@ private struct Pair: ~Copyable {
     private static func answer(_ machine: inout MQTTServerMachine, _ event: MQTTServerEvent, _ output: inout ByteBuffer) throws {
         switch event {
         case .connect: try machine.send(.connack(MQTTConnack()), into: &output)
-        case .publish(let publish) where publish.qos == 1: try machine.send(.puback(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output)
+        case .publish(let publish) where publish.qos == 1:
+            try machine.send(.puback(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output)
         case .subscribe(let identifier, _, _): try machine.send(.suback(packetIdentifier: identifier, reasons: [.grantedQoS1]), into: &output)
         case .unsubscribe(let identifier, _): try machine.send(.unsuback(packetIdentifier: identifier, reasons: [.success]), into: &output)
         default: break
@@ -74,7 +75,9 @@ private struct Pair: ~Copyable {
             heardByServer += try toServer.deliver(.random(in: 1...9, using: &rng), to: &server, at: now, into: &serverOutput, Self.answer)
             toClient.take(&serverOutput)
             heardByClient += try toClient.deliver(.random(in: 1...9, using: &rng), to: &client, at: now, into: &clientOutput) { client, event, output in
-                if case .publish(let publish) = event, publish.qos == 1 { try client.send(.puback(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output) }
+                if case .publish(let publish) = event, publish.qos == 1 {
+                    try client.send(.puback(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output)
+                }
             }
         } while !(toServer.inFlight.isEmpty && toClient.inFlight.isEmpty && clientOutput.isEmpty && serverOutput.isEmpty)
     }
@@ -117,13 +120,17 @@ struct MQTTPairTests {
         try pair.client.send(.disconnect(reason: .success, sessionExpiry: nil), into: &pair.clientOutput)
         try pair.settle()
         let toServer = pair.heardByServer.dropFirst().map(\.line)
-        #expect(toServer == [
-            "subscribe id=1 \"a/#\":01", "publish \"a/b\" payload=\"\u{1}\u{2}\u{3}\" qos=1 id=2", "puback id=9 reason=00", "unsubscribe id=3 \"a/#\"", "disconnect reason=00",
-        ])
+        #expect(
+            toServer == [
+                "subscribe id=1 \"a/#\":01", "publish \"a/b\" payload=\"\u{1}\u{2}\u{3}\" qos=1 id=2", "puback id=9 reason=00", "unsubscribe id=3 \"a/#\"",
+                "disconnect reason=00",
+            ])
         let toClient = pair.heardByClient.dropFirst().map(\.line)
-        #expect(toClient == [
-            "suback id=1 reasons=01", "puback id=2 reason=00", "publish \"a/b\" payload=\"\u{1}\u{2}\u{3}\" qos=1 id=9", "unsuback id=3 reasons=" + (version == .v5 ? "00" : ""),
-        ])
+        #expect(
+            toClient == [
+                "suback id=1 reasons=01", "puback id=2 reason=00", "publish \"a/b\" payload=\"\u{1}\u{2}\u{3}\" qos=1 id=9",
+                "unsuback id=3 reasons=" + (version == .v5 ? "00" : ""),
+            ])
         let closed = (pair.client.isClosed, pair.server.isClosed)
         #expect(closed == (true, true))
     }

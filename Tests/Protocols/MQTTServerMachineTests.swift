@@ -94,7 +94,9 @@ struct MQTTServerMachineTests {
 
     @Test("DISCONNECT is written in v5 alone, and its text only if the client takes a packet of that size")
     func disconnects() throws {
-        for (state, bytes) in [("server v3.1.1 open", []), ("server v5 open", [0xE0, 7, 0x8B, 5, 0x1F, 0, 2, 104, 105]), ("server v5 connecting", [])] as [(String, [UInt8])] {
+        for (state, bytes) in [("server v3.1.1 open", []), ("server v5 open", [0xE0, 7, 0x8B, 5, 0x1F, 0, 2, 104, 105]), ("server v5 connecting", [])]
+            as [(String, [UInt8])]
+        {
             var machine = try serverMachine(state)
             var output = ByteBuffer()
             try machine.send(.disconnect(reason: .serverShuttingDown, text: "hi"), into: &output)
@@ -134,8 +136,12 @@ struct MQTTServerMachineTests {
         var limits = MQTTLimits()
         limits.topicLevelsMax = 3
         #expect(observe(try serverMachine("server v3.1.1 open", limits: limits), [0x30, 7, 0, 5] + Array("a/b/c".utf8), pieces: 100).violation == nil)
-        #expect(observe(try serverMachine("server v3.1.1 open", limits: limits), [0x30, 8, 0, 6] + Array("a/b/c/".utf8), pieces: 100).violation == .topicNameInvalid)
-        #expect(observe(try serverMachine("server v3.1.1 open", limits: limits), [0x82, 11, 0, 1, 0, 6] + Array("a/b/c/".utf8) + [0], pieces: 100).violation == .topicFilterInvalid)
+        #expect(
+            observe(try serverMachine("server v3.1.1 open", limits: limits), [0x30, 8, 0, 6] + Array("a/b/c/".utf8), pieces: 100).violation == .topicNameInvalid
+        )
+        #expect(
+            observe(try serverMachine("server v3.1.1 open", limits: limits), [0x82, 11, 0, 1, 0, 6] + Array("a/b/c/".utf8) + [0], pieces: 100).violation
+                == .topicFilterInvalid)
     }
 
     @Test("Every byte of a topic name of every length is looked at", arguments: 1...40)

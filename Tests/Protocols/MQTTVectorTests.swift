@@ -80,7 +80,8 @@ struct MQTTVectorTests {
         case .publish(let publish): try client.send(.publish(publish), into: &output)
         case .puback(let identifier, let reason): try client.send(.puback(packetIdentifier: identifier, reason: reason), into: &output)
         case .subscribe(let identifier, let subscriptionIdentifier, let subscriptions):
-            try client.send(.subscribe(packetIdentifier: identifier, subscriptionIdentifier: subscriptionIdentifier, subscriptions: subscriptions), into: &output)
+            try client.send(
+                .subscribe(packetIdentifier: identifier, subscriptionIdentifier: subscriptionIdentifier, subscriptions: subscriptions), into: &output)
         case .unsubscribe(let identifier, let filters): try client.send(.unsubscribe(packetIdentifier: identifier, filters: filters), into: &output)
         case .pingreq: try client.send(.pingreq, into: &output)
         case .disconnect(let reason, let expiry): try client.send(.disconnect(reason: reason, sessionExpiry: expiry), into: &output)

@@ -44,7 +44,9 @@ extension BrokerCore {
 
     /// Puts the message that is being published into a queue, or straight into a consumer's hands.
     /// False: the queue is full. `stored` is the message's one copy on this shard, made when first needed.
-    mutating func enqueue(_ message: borrowing Message, stored: inout MessageID, _ target: RouteTarget, ticket: UInt64, from origin: UInt8, _ effects: inout Effects) -> Bool {
+    mutating func enqueue(
+        _ message: borrowing Message, stored: inout MessageID, _ target: RouteTarget, ticket: UInt64, from origin: UInt8, _ effects: inout Effects
+    ) -> Bool {
         let queue = target.queue, policyNumber = Int(queues[queue.number].policy)
         var backlog = queues[queue.number].backlog
         if backlog == 0 {

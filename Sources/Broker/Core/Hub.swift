@@ -16,12 +16,13 @@ public final class Hub {
         self.namespace = namespace
         self.name = name
         self.kind = kind
-        matcher = switch kind {
-        case .direct: DirectMatcher()
-        case .fanout: FanoutMatcher()
-        case .topic: TopicMatcher()
-        case .headers: HeadersMatcher()
-        }
+        matcher =
+            switch kind {
+            case .direct: DirectMatcher()
+            case .fanout: FanoutMatcher()
+            case .topic: TopicMatcher()
+            case .headers: HeadersMatcher()
+            }
     }
 }
 

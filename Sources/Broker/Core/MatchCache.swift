@@ -85,8 +85,10 @@ extension BrokerCore {
                 let matches = OwnedArray(seen.map { BindingMatch(opaque: $0.options.opaque, tag: $0.options.tag) })
                 list = MatchListID(matchLists.insert(MatchList(matches: matches, owners: 1)))
             }
-            targets.append(RouteTarget(queue: match.queue, matches: list, opaque: match.options.opaque, flags: flags,
-                                       passesAtMostOnce: policy(of: match.queue).passesAtMostOnce))
+            targets.append(
+                RouteTarget(
+                    queue: match.queue, matches: list, opaque: match.options.opaque, flags: flags,
+                    passesAtMostOnce: policy(of: match.queue).passesAtMostOnce))
         }
         route.targets = OwnedArray(targets)
         return route

@@ -82,7 +82,8 @@ public struct StoredMessage: ~Copyable {
     var message: Message {
         @_lifetime(borrow self) get {
             let all = bytes.span, a = Int(addressCount), p = Int(propertiesCount)
-            return Message(hub: hub, address: all.extracting(0..<a), properties: all.extracting(a..<a + p), body: all.extracting(a + p..<all.count), header: header)
+            return Message(
+                hub: hub, address: all.extracting(0..<a), properties: all.extracting(a..<a + p), body: all.extracting(a + p..<all.count), header: header)
         }
     }
 }

@@ -24,7 +24,9 @@ extension BrokerCore {
     }
 
     /// Gives a message to every target: this shard's at once, the others' by mail. `receipt`: who wants to know.
-    mutating func distribute(_ message: borrowing Message, receipt: ReceiptID?, _ effects: inout Effects) -> (outcome: PublishOutcome, ticket: UInt64, ownersAwaited: UInt16) {
+    mutating func distribute(_ message: borrowing Message, receipt: ReceiptID?, _ effects: inout Effects) -> (
+        outcome: PublishOutcome, ticket: UInt64, ownersAwaited: UInt16
+    ) {
         effects.fullness = 0
         let place = route(message)
         var ticket: UInt64 = 0
@@ -75,7 +77,9 @@ extension BrokerCore {
 
     /// The part of the route that is on this shard.
     @inline(__always)
-    mutating func deliverHere(_ message: borrowing Message, _ place: Int, ticket: UInt64, from origin: UInt8, _ effects: inout Effects) -> (targets: Int, refused: Int) {
+    mutating func deliverHere(_ message: borrowing Message, _ place: Int, ticket: UInt64, from origin: UInt8, _ effects: inout Effects) -> (
+        targets: Int, refused: Int
+    ) {
         let count = cache.routes[place: place].targets.count
         let atMostOnce = message.header.flags.contains(.atMostOnce)
         var stored = MessageID.none
@@ -103,9 +107,10 @@ extension BrokerCore {
             return
         }
         counters.delivered &+= 1
-        effects.deliveries.append(Delivery(
-            token: consumers[consumer].token, gateway: consumers[consumer].gateway, settles: false, isRedelivered: false, opaque: target.opaque,
-            matches: target.matches, queue: queue, consumer: ConsumerID(consumer), position: 0, message: .none))
+        effects.deliveries.append(
+            Delivery(
+                token: consumers[consumer].token, gateway: consumers[consumer].gateway, settles: false, isRedelivered: false, opaque: target.opaque,
+                matches: target.matches, queue: queue, consumer: ConsumerID(consumer), position: 0, message: .none))
     }
 
     private mutating func nextUnpaused(of queue: QueueID) -> UInt32 {
@@ -146,8 +151,9 @@ extension BrokerCore {
             guard receipt.ownersAwaited == 0, receipt.ticket <= durableTickets[Int(shard)] else { return }
             publishers[id.number].waiting.removeFirst()
             publishers[id.number].firstReceipt += 1
-            effects.acknowledgements.append(Acknowledgement(
-                token: publishers[id.number].token, gateway: publishers[id.number].gateway, tag: receipt.tag, outcome: receipt.outcome))
+            effects.acknowledgements.append(
+                Acknowledgement(
+                    token: publishers[id.number].token, gateway: publishers[id.number].gateway, tag: receipt.tag, outcome: receipt.outcome))
         }
     }
 

@@ -51,12 +51,13 @@ struct Topology: ~Copyable {
     private func hub(_ id: HubID) -> Hub { hubs[Int(id.number)]! }
 
     private mutating func note(_ hub: HubID, _ pattern: Pattern?) {
-        let scope: TopologyChange.Scope = switch (self.hub(hub).kind, pattern) {
-        case _ where self.hub(hub).feeders > 0: .everything
-        case (.topic, .address(let bytes)): Address.hasWildcard(bytes.span) ? .pattern(bytes) : .address(bytes)
-        case (.direct, .address(let bytes)): .address(bytes)
-        default: .wholeHub
-        }
+        let scope: TopologyChange.Scope =
+            switch (self.hub(hub).kind, pattern) {
+            case _ where self.hub(hub).feeders > 0: .everything
+            case (.topic, .address(let bytes)): Address.hasWildcard(bytes.span) ? .pattern(bytes) : .address(bytes)
+            case (.direct, .address(let bytes)): .address(bytes)
+            default: .wholeHub
+            }
         changeCount += 1
         changes.append(TopologyChange(hub: hub, scope: scope))
         if changes.count >= 2 * Self.changesKept { changes.removeFirst(Self.changesKept) }

@@ -132,7 +132,8 @@ extension ServerConfiguration {
     static let graceKey = SettingKey("grace", .duration(.zero ... .seconds(3600)), default: .seconds(10), "how long SIGTERM waits for clients to be told")
 
     static let journalLatencyKey = SettingKey(
-        "journal.memoryLatency", .duration(.zero ... .seconds(60)), default: .zero, "with `--data none`: acknowledge persistent messages this late, as a disk would")
+        "journal.memoryLatency", .duration(.zero ... .seconds(60)), default: .zero,
+        "with `--data none`: acknowledge persistent messages this late, as a disk would")
 
     /// All keys, for checking and for `--help`.
     public static var declarations: [SettingDeclaration] {

@@ -1,8 +1,8 @@
 public import MartletBytes
+import MartletCollections
 public import MartletCore
 public import MartletEventLoop
 public import MartletJournal
-import MartletCollections
 public import MartletLogging
 
 /// One loop's share of the broker: a core, its journal, and the gateways that speak for it. Carries the core's effects out.

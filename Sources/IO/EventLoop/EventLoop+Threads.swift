@@ -12,11 +12,12 @@ extension EventLoop {
     public func start(_ settleIn: @escaping @Sendable (EventLoop) -> (any LoopTenant)?) -> LoopThread {
         let start = Unmanaged.passRetained(Start(loop: self, settleIn: settleIn)).toOpaque()
         var thread: UInt64 = 0
-        let error = cl_thread({ start in
-            let start = Unmanaged<Start>.fromOpaque(start!).takeRetainedValue()
-            if let tenant = start.settleIn(start.loop) { start.loop.settle(tenant) }
-            start.loop.run()
-        }, start, &thread)
+        let error = cl_thread(
+            { start in
+                let start = Unmanaged<Start>.fromOpaque(start!).takeRetainedValue()
+                if let tenant = start.settleIn(start.loop) { start.loop.settle(tenant) }
+                start.loop.run()
+            }, start, &thread)
         precondition(error == 0, "no thread for an event loop: \(String(cString: cl_error_text(error)))")
         return LoopThread(thread: thread)
     }

@@ -45,7 +45,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         events = .allocate(capacity: Self.eventsPerTick)
         readArea = cl_reserve(Self.headroom + Self.readSize)!
         slots = cl_reserve(limits.connectionsMax * MemoryLayout<Slot>.stride)!.bindMemory(to: Slot.self, capacity: limits.connectionsMax)
-        outputs = OutputTable(base: cl_reserve(limits.connectionsMax * MemoryLayout<ByteBuffer>.stride)!.bindMemory(to: ByteBuffer.self, capacity: limits.connectionsMax))
+        outputs = OutputTable(
+            base: cl_reserve(limits.connectionsMax * MemoryLayout<ByteBuffer>.stride)!.bindMemory(to: ByteBuffer.self, capacity: limits.connectionsMax))
         now = kernel.now()
     }
 
@@ -74,7 +75,9 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     @discardableResult public func add(_ channel: Channel, descriptor: Int32) -> UInt32? { add(channel, descriptor, .stream, interest: Self.readable) }
 
     /// Takes over any other descriptor: `channel.ready` is called with its events.
-    @discardableResult public func add(_ channel: Channel, events descriptor: Int32, interest: UInt32) -> UInt32? { add(channel, descriptor, .events, interest: interest) }
+    @discardableResult public func add(_ channel: Channel, events descriptor: Int32, interest: UInt32) -> UInt32? {
+        add(channel, descriptor, .events, interest: interest)
+    }
 
     /// A channel that only has a deadline.
     @discardableResult public func add(clock channel: Channel) -> UInt32? { add(channel, -1, .events, interest: 0) }

@@ -18,10 +18,11 @@ public enum ProcessSetup {
     public static func onTermination(_ handler: @escaping @Sendable (Int32) -> Void) {
         let box = Unmanaged.passRetained(Handler(handler)).toOpaque()
         var thread: UInt64 = 0
-        _ = cl_thread({ box in
-            let handler = Unmanaged<Handler>.fromOpaque(box!).takeRetainedValue()
-            while true { handler.call(cl_wait_termination()) }
-        }, box, &thread)
+        _ = cl_thread(
+            { box in
+                let handler = Unmanaged<Handler>.fromOpaque(box!).takeRetainedValue()
+                while true { handler.call(cl_wait_termination()) }
+            }, box, &thread)
     }
 
     /// Ends the process at once.

@@ -50,7 +50,9 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
         var found = [cl_address](repeating: cl_address(), count: 16)
         let count = cl_resolve(host, &found, 16)
         guard count > 0 else { throw NetError(.resolve(host), errno: 0) }
-        return found.prefix(Int(count)).map { var address = $0; address.port = port; return SocketAddress(address) }
+        return found.prefix(Int(count)).map {
+            var address = $0; address.port = port; return SocketAddress(address)
+        }
     }
 
     /// The same address with another port.

@@ -62,7 +62,8 @@ public final class MQTTClient: Sendable {
 
     /// Over a stream that is connected already, on a loop whose tenant is an `MQTTClientTenant`.
     static func withConnection<Result>(
-        over descriptor: Int32, on loop: EventLoop, clientID: String, options: MQTTClientOptions = MQTTClientOptions(), _ body: (MQTTClient) async throws -> Result
+        over descriptor: Int32, on loop: EventLoop, clientID: String, options: MQTTClientOptions = MQTTClientOptions(),
+        _ body: (MQTTClient) async throws -> Result
     ) async throws -> Result {
         let client = MQTTClient(server: "server", loop: loop, limits: options.limits)
         return try await client.run(clientID, options, body) { tenant, attempt, loop in tenant.open(attempt, descriptor, on: loop) }
@@ -96,7 +97,11 @@ public final class MQTTClient: Sendable {
 
     private func leave() async {
         let reply = MQTTReply<Void>()
-        call { channel, loop in channel.leave(reply, on: loop) } without: { reply.resolve(.success(())) }
+        call { channel, loop in
+            channel.leave(reply, on: loop)
+        } without: {
+            reply.resolve(.success(()))
+        }
         _ = await reply.outcome()
     }
 

@@ -73,7 +73,10 @@ final class MQTTClientChannel: Channel {
             try loop.wake(&machine, slot: slot)
             if loop[output: slot].count > before { session.trace("sending PINGREQ") }
         } catch {
-            end(isOpen ? .connectionLost(server: session.client.server, .violation(error)) : .noAnswer(server: session.client.server, after: options.connectTimeout), on: loop)
+            end(
+                isOpen
+                    ? .connectionLost(server: session.client.server, .violation(error))
+                    : .noAnswer(server: session.client.server, after: options.connectTimeout), on: loop)
         }
     }
 

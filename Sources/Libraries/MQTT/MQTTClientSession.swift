@@ -112,7 +112,9 @@ final class MQTTClientSession {
         let message = MQTTMessage(
             topic: bytes.at(publish.topic).text, payload: bytes.at(publish.payload).array, qos: publish.qos == 0 ? .atMostOnce : .atLeastOnce,
             retain: publish.retain, isDuplicate: publish.duplicate)
-        trace("received PUBLISH (d\(publish.duplicate ? 1 : 0), q\(publish.qos), r\(publish.retain ? 1 : 0), m\(publish.packetIdentifier), '\(message.topic)', \(message.payload.count) bytes)")
+        trace(
+            "received PUBLISH (d\(publish.duplicate ? 1 : 0), q\(publish.qos), r\(publish.retain ? 1 : 0), m\(publish.packetIdentifier), '\(message.topic)', \(message.payload.count) bytes)"
+        )
         let targets = targets(of: message.topic, identifiers: publish.properties.isEmpty ? [] : Self.identifiers(publish.properties, in: bytes))
         var delivery = MQTTDelivery(message: message, sequence: 0)
         if publish.qos > 0 {
@@ -171,7 +173,9 @@ final class MQTTClientSession {
             waiting.removeFirst()
             do throws(MQTTMisuse) {
                 try loop.send(.publish(publish), through: &machine, slot: slot)
-                trace("sending PUBLISH (d0, q\(publish.qos), r\(publish.retain ? 1 : 0), m\(publish.packetIdentifier), '\(next.topic)', \(publish.payload.count) bytes)")
+                trace(
+                    "sending PUBLISH (d0, q\(publish.qos), r\(publish.retain ? 1 : 0), m\(publish.packetIdentifier), '\(next.topic)', \(publish.payload.count) bytes)"
+                )
                 if publish.qos > 0 { unacknowledged[publish.packetIdentifier] = next } else { next.complete() }
             } catch {
                 next.complete(.misuse(.publish(topic: next.topic), error))
@@ -195,13 +199,17 @@ final class MQTTClientSession {
         let identifier = takeIdentifier()
         let wanted = filters.map { MQTTSubscription(filter: Array($0.utf8), options: MQTTSubscriptionOptions(qos: qos.rawValue)) }
         do throws(MQTTMisuse) {
-            try loop.send(.subscribe(packetIdentifier: identifier, subscriptionIdentifier: usesIdentifiers ? number : 0, subscriptions: wanted), through: &machine, slot: slot)
+            try loop.send(
+                .subscribe(packetIdentifier: identifier, subscriptionIdentifier: usesIdentifiers ? number : 0, subscriptions: wanted), through: &machine,
+                slot: slot)
         } catch {
             return reply.resolve(.failure(.misuse(.subscribe(filter: filters.joined(separator: ", ")), error)))
         }
         trace("sending SUBSCRIBE (m\(identifier), \(filters.joined(separator: ", ")), QoS \(qos.rawValue))")
         requests[identifier] = .subscribe(reply)
-        for index in subscriptions.indices where subscriptions[index].filters.contains(where: { filters.contains($0.text) }) { subscriptions[index].isShadowed = true }
+        for index in subscriptions.indices where subscriptions[index].filters.contains(where: { filters.contains($0.text) }) {
+            subscriptions[index].isShadowed = true
+        }
         var subscription = Subscription(number: number, filters: filters.map(MQTTFilter.init), inbox: inbox)
         let isMine = { (delivery: MQTTDelivery) in
             let levels = MQTTFilter.levels(of: delivery.message.topic)

@@ -18,7 +18,9 @@ struct MQTTServerURL: Equatable {
         }
         if let at = place.lastIndex(of: "@") {
             let parts = place[..<at].split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map { Self.percentDecoded($0) }
-            guard let name = parts[0], let password = parts.count > 1 ? parts[1] : "" else { throw fail("a % is not followed by two hexadecimal digits of UTF-8") }
+            guard let name = parts[0], let password = parts.count > 1 ? parts[1] : "" else {
+                throw fail("a % is not followed by two hexadecimal digits of UTF-8")
+            }
             userName = name
             self.password = parts.count > 1 ? password : nil
             place = place[place.index(after: at)...]
@@ -50,7 +52,9 @@ struct MQTTServerURL: Equatable {
                 continue
             }
             let digits = rest.prefix(2)
-            guard digits.count == 2, digits.first != UInt8(ascii: "+"), let decoded = UInt8(String(decoding: digits, as: UTF8.self), radix: 16) else { return nil }
+            guard digits.count == 2, digits.first != UInt8(ascii: "+"), let decoded = UInt8(String(decoding: digits, as: UTF8.self), radix: 16) else {
+                return nil
+            }
             bytes.append(decoded)
             rest = rest.dropFirst(2)
         }

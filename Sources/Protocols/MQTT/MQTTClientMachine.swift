@@ -278,7 +278,9 @@ extension MQTTClientMachine {
         for subscription in subscriptions {
             let options = subscription.options
             try subscription.filter.checkTopicFilter(version: version, levelsMax: limits.topicLevelsMax)
-            guard options.isLegal(version), version == .v3_1_1 || !options.noLocal || !MQTTText.isShared(subscription.filter.span) else { throw .topicFilterInvalid }
+            guard options.isLegal(version), version == .v3_1_1 || !options.noLocal || !MQTTText.isShared(subscription.filter.span) else {
+                throw .topicFilterInvalid
+            }
             guard options.qos < 2 else { throw .qosNotSupported }
             rest.append(field: subscription.filter.span)
             rest.append(options.rawValue)

@@ -59,7 +59,8 @@ extension MQTTConnectOptions {
         guard fields.allSatisfy({ $0.count <= 65_535 }) else { throw .fieldTooLong }
         let user = userName ?? []
         guard MQTTConnectFlags(rawValue: flags).isLegal(version), MQTTText.isText(clientID.span), MQTTText.isText(user.span),
-              version == .v5 || !clientID.isEmpty || cleanStart, receiveMaximum > 0, packetSizeMax > 0 else { throw .connectInvalid }
+            version == .v5 || !clientID.isEmpty || cleanStart, receiveMaximum > 0, packetSizeMax > 0
+        else { throw .connectInvalid }
         try userProperties.checkProperties(at: .connect)
         guard let will else { return }
         guard !will.topic.isEmpty else { throw .topicNameInvalid }

@@ -44,7 +44,8 @@ public struct MQTTPublish: Equatable, Sendable {
         public var duplicate: Bool
 
         public init(
-            topic: [UInt8], properties: [UInt8] = [], payload: [UInt8], packetIdentifier: UInt16 = 0, qos: UInt8 = 0, retain: Bool = false, duplicate: Bool = false
+            topic: [UInt8], properties: [UInt8] = [], payload: [UInt8], packetIdentifier: UInt16 = 0, qos: UInt8 = 0, retain: Bool = false,
+            duplicate: Bool = false
         ) {
             self.topic = topic
             self.properties = properties

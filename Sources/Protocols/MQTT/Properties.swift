@@ -48,7 +48,8 @@ public enum MQTTPropertyIdentifier: UInt8, Sendable {
     public var form: Form {
         switch self {
         case .payloadFormatIndicator, .requestProblemInformation, .requestResponseInformation, .maximumQoS, .retainAvailable,
-             .wildcardSubscriptionAvailable, .subscriptionIdentifierAvailable, .sharedSubscriptionAvailable: .byte
+            .wildcardSubscriptionAvailable, .subscriptionIdentifierAvailable, .sharedSubscriptionAvailable:
+            .byte
         case .serverKeepAlive, .receiveMaximum, .topicAliasMaximum, .topicAlias: .uint16
         case .messageExpiryInterval, .sessionExpiryInterval, .willDelayInterval, .maximumPacketSize: .uint32
         case .subscriptionIdentifier: .variableByteInteger
@@ -65,7 +66,8 @@ public enum MQTTPropertyIdentifier: UInt8, Sendable {
         case .subscriptionIdentifier: [.publishToClient, .subscribe]
         case .sessionExpiryInterval: [.connect, .connack, .disconnectFromClient]
         case .assignedClientIdentifier, .serverKeepAlive, .responseInformation, .maximumQoS, .retainAvailable,
-             .wildcardSubscriptionAvailable, .subscriptionIdentifierAvailable, .sharedSubscriptionAvailable: .connack
+            .wildcardSubscriptionAvailable, .subscriptionIdentifierAvailable, .sharedSubscriptionAvailable:
+            .connack
         case .authenticationMethod, .authenticationData, .receiveMaximum, .topicAliasMaximum, .maximumPacketSize: [.connect, .connack]
         case .requestProblemInformation, .requestResponseInformation: .connect
         case .willDelayInterval: .will

@@ -48,7 +48,10 @@ final class TopicMatcher: Matcher {
         while edges[index].child != 0 {
             let edge = edges[index]
             if edge.hash == hash, edge.parent == parent, Int(edge.count) == level.count,
-               text.span.extracting(Int(edge.text)..<Int(edge.text) + level.count).equals(level) { return edge.child }
+                text.span.extracting(Int(edge.text)..<Int(edge.text) + level.count).equals(level)
+            {
+                return edge.child
+            }
             index = (index + 1) & mask
         }
         return 0

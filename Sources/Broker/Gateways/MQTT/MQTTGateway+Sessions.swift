@@ -224,8 +224,11 @@ extension MQTTGateway {
         guard session != 0 else { return }
         channel.session = 0
         let endpoint = sessions.value[session].endpoint
-        log.info("client disconnected", metadata: [
-            "client": shard.core.value.identity(of: endpoint).span.text, "address": address(channel), "reason": "\(reason)"])
+        log.info(
+            "client disconnected",
+            metadata: [
+                "client": shard.core.value.identity(of: endpoint).span.text, "address": address(channel), "reason": "\(reason)",
+            ])
         let consumer = sessions.value[session].consumer, publisher = sessions.value[session].publisher
         sessions.value[session].slot = 0
         sessions.value[session].consumer = .none

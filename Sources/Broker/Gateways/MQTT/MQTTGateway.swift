@@ -50,7 +50,8 @@ public final class MQTTGateway: Gateway {
     func publish(_ publish: MQTTPublish, in bytes: Span<UInt8>, _ session: UInt32, _ slot: UInt32, _ machine: inout MQTTServerMachine) {
         var header = MessageHeader(origin: id, flags: publish.qos == 0 ? .atMostOnce : .persistent)
         header.publisherQueue = sessions.value[session].queue
-        let message = Message(hub: hub, address: bytes.at(publish.topic), properties: bytes.at(publish.properties), body: bytes.at(publish.payload), header: header)
+        let message = Message(
+            hub: hub, address: bytes.at(publish.topic), properties: bytes.at(publish.properties), body: bytes.at(publish.payload), header: header)
         if publish.qos == 0 {
             _ = shard.publish(message, through: self)
             return
@@ -182,7 +183,8 @@ public final class MQTTGateway: Gateway {
 
     public override var samples: [(name: String, value: UInt64)] {
         [
-            ("connections", UInt64(connectionCount)), ("connectionsAccepted", counters.connectionsAccepted), ("connectionsRefused", counters.connectionsRefused),
+            ("connections", UInt64(connectionCount)), ("connectionsAccepted", counters.connectionsAccepted),
+            ("connectionsRefused", counters.connectionsRefused),
             ("violations", counters.violations), ("droppedSlow", counters.droppedSlow), ("droppedOversized", counters.droppedOversized),
             ("unknownPubacks", counters.unknownPubacks),
         ]

@@ -26,7 +26,9 @@ final class MQTTServerChannel: Channel {
         Self.handle(bytes, self, &machine, gateway, loop)
     }
 
-    private static func handle(_ bytes: Span<UInt8>, _ channel: MQTTServerChannel, _ machine: inout MQTTServerMachine, _ gateway: MQTTGateway, _ loop: EventLoop) -> Int {
+    private static func handle(
+        _ bytes: Span<UInt8>, _ channel: MQTTServerChannel, _ machine: inout MQTTServerMachine, _ gateway: MQTTGateway, _ loop: EventLoop
+    ) -> Int {
         let slot = channel.slot
         var session = channel.session
         var end: MQTTGateway.ConnectionEnd?
