@@ -20,6 +20,10 @@ func tests(_ folder: String, needs: [Target.Dependency]) -> Target {
     .testTarget(name: "\(folder.split(separator: "/").joined())Tests", dependencies: needs, path: "Tests/\(folder)", swiftSettings: unsafeRooms)
 }
 
+let program: [Target.Dependency] = [
+    "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletMQTT", "MartletMQTTProtocol", "MartletServer",
+]
+
 let package = Package(
     name: "martlet",
     products: [
@@ -62,12 +66,7 @@ let package = Package(
                 "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol",
             ]),
 
-        .executableTarget(
-            name: "martlet",
-            dependencies: [
-                "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletMQTT", "MartletMQTTProtocol",
-                "MartletServer",
-            ], path: "Sources/Apps/martlet", swiftSettings: safeRooms),
+        .executableTarget(name: "martlet", dependencies: program, path: "Sources/Apps/martlet", swiftSettings: safeRooms),
 
         tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
         tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe"]),
