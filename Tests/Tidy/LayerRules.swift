@@ -32,7 +32,7 @@ struct LayerRules {
     ]
 
     init(package: String) {
-        modules = package.split(separator: "\n").compactMap { line in
+        modules = Self.declarations(package).compactMap { line in
             if let name = Self.quoted(in: line, after: "module(\""), let folder = Self.quoted(in: line, after: "in: \"") {
                 return Module(name: "Martlet" + name, folder: folder)
             }
@@ -40,6 +40,17 @@ struct LayerRules {
             guard isTarget, let name = Self.quoted(in: line, after: "name: \""), let path = Self.quoted(in: line, after: "path: \"Sources/") else { return nil }
             return Module(name: name, folder: path)
         }
+    }
+
+    /// Each target from where it begins to where the next does, on one line: however it was formatted.
+    private static func declarations(_ package: String) -> [Substring] {
+        var declarations = [""]
+        for line in package.split(separator: "\n") {
+            let text = line.drop { $0 == " " }
+            if ["module(", ".target(", ".systemLibrary(", ".executableTarget("].contains(where: { text.hasPrefix($0) }) { declarations.append("") }
+            declarations[declarations.count - 1] += (declarations[declarations.count - 1].hasSuffix("(") ? "" : " ") + text
+        }
+        return declarations.map { Substring($0) }
     }
 
     func module(of path: String) -> Module? { modules.first { path.hasPrefix("Sources/\($0.folder)/") } }
