@@ -189,6 +189,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// Hands a connection over to another loop: its descriptor with all bytes not yet consumed. Nothing was written to it yet.
     public func surrender(_ channel: Channel, unread bytes: Span<UInt8>) -> (descriptor: Int32, unread: [UInt8]) {
         let slot = channel.slot, descriptor = slots[Int(slot)].descriptor
+        // Copied first: they may lie in the row's own buffer, which `free` releases.
+        let unread = bytes.array
         _ = kernel.watch(descriptor, CInt(CL_REMOVE), 0, token: 0)
         slots[Int(slot)].descriptor = -1
         released.append(slots[Int(slot)].channel!)
@@ -196,7 +198,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         channel.slot = 0
         connectionCount -= 1
         free(slot)
-        return (descriptor, bytes.array)
+        return (descriptor, unread)
     }
 
     /// Shows a channel bytes that came in elsewhere (after `surrender`), as if they had just been read.
