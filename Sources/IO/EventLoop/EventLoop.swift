@@ -30,6 +30,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     private var mail = Mailbox.Contents()
     var jobs: [UnownedJob] = []
     private var stopAt: Instant?
+    /// A channel was called during the flush, after the tenant's `tickEnded`: what that led to wants another tick at once.
+    private var isTickOwed = false
 
     /// When the current tick began.
     public private(set) var now: Instant
@@ -181,6 +183,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
 
     private func detach(_ channel: Channel, _ owner: Unmanaged<Channel>, _ reason: CloseReason) {
         slots[Int(channel.slot)].channel = nil
+        isTickOwed = true
         channel.closed(reason, on: self)
         channel.slot = 0
         released.append(owner)
@@ -255,6 +258,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     private func setBlocked(_ slot: UInt32, _ blocked: Bool) {
         if blocked { slots[Int(slot)].flags.insert(.blocked) } else { slots[Int(slot)].flags.remove(.blocked) }
         updateInterest(slot)
+        isTickOwed = true
         slots[Int(slot)].channel?._withUnsafeGuaranteedRef { channel in
             channel.outputBlocked(blocked, on: self)
             if channel.slot != 0 { schedule(channel) }
@@ -407,7 +411,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// One turn. `until` bounds the wait (tests and simulations pass `now`).
     public func tick(until latest: Instant = .never) {
         thread.store(cl_thread_id(), ordering: .relaxed)
-        let deadline = jobs.isEmpty && dirty.isEmpty ? min(latest, timers.first?.at ?? .never) : now
+        let deadline = jobs.isEmpty && dirty.isEmpty && !isTickOwed ? min(latest, timers.first?.at ?? .never) : now
         let count = kernel.wait(events, capacity: Self.eventsPerTick, until: deadline, now: now)
         now = kernel.now()
         tenant?.tickBegan(on: self)
@@ -419,6 +423,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         readMail()
         fireTimers()
         runJobs()
+        isTickOwed = false
         tenant?.tickEnded(on: self)
         var index = 0
         while index < dirty.count {  // a flush may make others dirty
