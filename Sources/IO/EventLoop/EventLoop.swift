@@ -30,6 +30,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     private var mail = Mailbox.Contents()
     var jobs: [UnownedJob] = []
     private var stopAt: Instant?
+    /// A channel was called during the flush, after the tenant's `tickEnded`: what that led to wants another tick at once.
+    private var isTickOwed = false
 
     /// When the current tick began.
     public private(set) var now: Instant
@@ -184,6 +186,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
 
     private func detach(_ channel: Channel, _ owner: Unmanaged<Channel>, _ reason: CloseReason) {
         slots[Int(channel.slot)].channel = nil
+        isTickOwed = true
         channel.closed(reason, on: self)
         channel.slot = 0
         released.append(owner)
@@ -192,6 +195,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// Hands a connection over to another loop: its descriptor with all bytes not yet consumed. Nothing was written to it yet.
     public func surrender(_ channel: Channel, unread bytes: Span<UInt8>) -> (descriptor: Int32, unread: [UInt8]) {
         let slot = channel.slot, descriptor = slots[Int(slot)].descriptor
+        // Copied first: they may lie in the row's own buffer, which `free` releases.
+        let unread = bytes.array
         _ = kernel.watch(descriptor, CInt(CL_REMOVE), 0, token: 0)
         slots[Int(slot)].descriptor = -1
         released.append(slots[Int(slot)].channel!)
@@ -199,7 +204,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         channel.slot = 0
         connectionCount -= 1
         free(slot)
-        return (descriptor, bytes.array)
+        return (descriptor, unread)
     }
 
     /// Shows a channel bytes that came in elsewhere (after `surrender`), as if they had just been read.
@@ -256,6 +261,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     private func setBlocked(_ slot: UInt32, _ blocked: Bool) {
         if blocked { slots[Int(slot)].flags.insert(.blocked) } else { slots[Int(slot)].flags.remove(.blocked) }
         updateInterest(slot)
+        isTickOwed = true
         slots[Int(slot)].channel?._withUnsafeGuaranteedRef { channel in
             channel.outputBlocked(blocked, on: self)
             if channel.slot != 0 { schedule(channel) }
@@ -408,7 +414,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// One turn. `until` bounds the wait (tests and simulations pass `now`).
     public func tick(until latest: Instant = .never) {
         thread.store(cl_thread_id(), ordering: .relaxed)
-        let deadline = jobs.isEmpty && dirty.isEmpty ? min(latest, timers.first?.at ?? .never) : now
+        let deadline = jobs.isEmpty && dirty.isEmpty && !isTickOwed ? min(latest, timers.first?.at ?? .never) : now
         let count = kernel.wait(events, capacity: Self.eventsPerTick, until: deadline, now: now)
         now = kernel.now()
         tenant?.tickBegan(on: self)
@@ -420,6 +426,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         readMail()
         fireTimers()
         runJobs()
+        isTickOwed = false
         tenant?.tickEnded(on: self)
         var index = 0
         while index < dirty.count {  // a flush may make others dirty

@@ -53,7 +53,8 @@ final class MQTTServerChannel: Channel {
                 case .pingreq: break
                 case .disconnect(let reason, let expiry):
                     gateway.disconnecting(session, expiry)
-                    end = reason == .disconnectWithWillMessage ? .close(.refused("the client asked for its will")) : .close(.finished)
+                    // Only a normal DISCONNECT deletes the will (MQTT 5.0 section 3.1.2.5).
+                    end = reason == .success ? .close(.finished) : .close(.refused("the client disconnected: \(reason)"))
                 }
                 return end == nil
             }
