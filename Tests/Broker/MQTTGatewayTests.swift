@@ -108,6 +108,63 @@ import Testing
         #expect(third.takeTexts() == [])
     }
 
+    @Test("A resumed session is given no more at once than the client's receive maximum allows [MQTT-3.3.4-9]") func resumingWithinTheWindow() {
+        let broker = PipeBroker()
+        let first = broker.connected("meter", sessionExpiry: 600)
+        first.subscribe("t", qos: 1)
+        let publisher = broker.connected("p")
+        for number in 1...10 as ClosedRange<UInt16> { publisher.publish("\(number)", to: "t", qos: 1, identifier: number) }
+        #expect(first.takeTexts().count == 10)
+        first.drop()
+        let second = broker.connected("meter", cleanStart: false, sessionExpiry: 600) { $0.receiveMaximum = 3 }
+        var texts: [String] = []
+        for _ in 0..<10 {
+            let messages = second.takeMessages()
+            #expect(messages.count <= 3)
+            #expect(messages.filter { !$0.duplicate } == [])
+            texts += messages.map { String(decoding: $0.payload, as: UTF8.self) }
+            for message in messages { second.puback(message.packetIdentifier) }
+        }
+        #expect(texts == (1...10).map { "\($0)" })
+    }
+
+    @Test("A CONNECT larger than the read area moves to its session's loop whole", arguments: [2, 4]) func largeConnectMoves(shards: Int) {
+        let broker = PipeBroker(shards: shards)
+        broker.connected("meter", on: 0, sessionExpiry: 600).drop()
+        let property: [UInt8] = [0x26, 0, 1, 0x6B, 0xC3, 0x50] + [UInt8](repeating: 0x76, count: 50_000)
+        let second = broker.connected("meter", on: 1, cleanStart: false, sessionExpiry: 600) { $0.userProperties = property + property + property }
+        guard case .connack(let connack)? = second.take().first else { Issue.record("no CONNACK"); return }
+        #expect(connack.sessionPresent)
+        second.subscribe("t", qos: 1)
+        broker.connected("p", on: 1).publish("x", to: "t", qos: 1, identifier: 1)
+        #expect(second.takeTexts() == ["x"])
+    }
+
+    @Test("[MQTT-3.1.2-10] Only DISCONNECT 0x00 deletes the will", arguments: [MQTTReason.disconnectWithWillMessage, .unspecifiedError])
+    func willAfterDisconnect(reason: MQTTReason) {
+        let broker = PipeBroker()
+        let watcher = broker.connected("w")
+        watcher.subscribe("gone")
+        let client = broker.connected("c") { $0.will = .init(topic: Array("gone".utf8), payload: Array("bye".utf8)) }
+        client.send(.disconnect(reason: reason, sessionExpiry: nil))
+        #expect(watcher.takeTexts() == ["bye"])
+    }
+
+    @Test("What CONNACK said there is not is refused: a retained will, RETAIN, a subscription identifier") func unavailable() {
+        let broker = PipeBroker()
+        let will = broker.connected("w") { $0.will = .init(topic: [0x74], payload: [], retain: true) }
+        guard case .connack(let connack)? = will.take().first else { Issue.record("no CONNACK"); return }
+        #expect(connack.reason == .retainNotSupported)
+        let retains = broker.connected("r")
+        _ = retains.take()
+        retains.sendRaw([0x31, 4, 0, 1, 0x74, 0])
+        #expect(retains.take().contains { if case .disconnect(.retainNotSupported, _) = $0 { true } else { false } })
+        let identifies = broker.connected("i")
+        _ = identifies.take()
+        identifies.sendRaw([0x82, 9, 0, 1, 2, 0x0B, 1, 0, 1, 0x74, 0])
+        #expect(identifies.take().contains { if case .disconnect(.subscriptionIdentifiersNotSupported, _) = $0 { true } else { false } })
+    }
+
     @Test("A clean start ends the session before it", arguments: forms) func cleanStart(form: Form) {
         let broker = broker(form)
         let first = broker.connected("meter", on: 1, sessionExpiry: 600)

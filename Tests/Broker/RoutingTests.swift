@@ -88,8 +88,12 @@ import Testing
         #expect(bench.core.value.bind(queue, to: bench.router.meetingPoint, .address(Array("a".utf8)), BindingOptions(opaque: 2)) == false)
         #expect(bench.router.bindingCount == 1)
         _ = bench.consumer(queue, token: 1)
-        bench.publish("x", to: "a")
-        #expect(bench.core.value.unsettled(queue, at: 1)?.opaque == 2)
+        let address = Array("a".utf8)
+        let message = Message(
+            hub: bench.router.meetingPoint, address: address.span, properties: Span(), body: Span(), header: MessageHeader(origin: bench.gateway))
+        _ = bench.core.value.publish(message, into: &bench.effects.value)
+        #expect(bench.effects.value.deliveries.count == 1)
+        #expect(bench.effects.value.deliveries[0].opaque == 2)
     }
 
     @Test("A hub bound to a hub passes on, in a circle too, each target once") func hubToHub() {

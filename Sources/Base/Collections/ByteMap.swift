@@ -57,6 +57,11 @@ public struct ByteMap<Value: ~Copyable>: ~Copyable {
         return nil
     }
 
+    /// Whether `key` under `number` is at this place: for whoever asks for the same key many times in a row.
+    @inlinable @inline(__always) public func holds(_ key: Span<UInt8>, _ number: UInt32, at place: Int) -> Bool {
+        marks[place] != 0 && places[place].number == number && places[place].key.span.equals(key)
+    }
+
     /// The value at a place that `find` or `insert` answered.
     @inlinable public subscript(place place: Int) -> Value {
         @inline(__always) unsafeAddress {

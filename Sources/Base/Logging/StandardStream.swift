@@ -18,5 +18,11 @@ public enum StandardStream: Int32, Sendable {
         bytes.withUnsafeBufferPointer { cl_write_all(rawValue, $0.baseAddress, $0.count) == 0 }
     }
 
+    /// Once, and only if nobody has to be waited for. A pipe takes up to 4 KiB whole or not at all.
+    public func writeNow(_ text: String) -> Bool {
+        var text = text
+        return text.withUTF8 { cl_write_now(rawValue, $0.baseAddress, $0.count) == $0.count }
+    }
+
     public var isTerminal: Bool { cl_is_terminal(rawValue) == 1 }
 }

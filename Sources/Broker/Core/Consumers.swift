@@ -34,11 +34,10 @@ extension BrokerCore {
         return previous
     }
 
-    /// Takes a consumer away; what it holds unsettled goes back to its place, unless `keepingUnsettled`: then it waits for whoever
-    /// resumes (`adopt`).
-    public mutating func removeConsumer(_ id: ConsumerID, keepingUnsettled: Bool = false) {
+    /// Takes a consumer away; what it holds unsettled goes back to its place.
+    public mutating func removeConsumer(_ id: ConsumerID) {
         let number = id.number, queue = consumers[number].queue
-        if consumers[number].outstanding > 0 { takeUnsettled(from: id, queue, requeue: !keepingUnsettled) }
+        if consumers[number].outstanding > 0 { requeueUnsettled(of: id, queue) }
         let last = previous(of: number)
         if last == number {
             queues[queue.number].nextConsumer = 0
@@ -58,15 +57,16 @@ extension BrokerCore {
         if credits[credit.number].nextConsumer == number { credits[credit.number].nextConsumer = previous == number ? 0 : consumers[number].nextOfCredit }
     }
 
-    private mutating func takeUnsettled(from consumer: ConsumerID, _ queue: QueueID, requeue: Bool) {
+    private mutating func requeueUnsettled(of consumer: ConsumerID, _ queue: QueueID) {
         let backlog = queues[queue.number].backlog
         for position in backlogs[backlog].unsettled.positions {
             guard let unsettled = backlogs[backlog].unsettled.value(at: position), unsettled.consumer == consumer else { continue }
-            if requeue {
+            // What its consumer has received is not given again; only its name is still in use.
+            if unsettled.isReceived {
+                _ = backlogs[backlog].unsettled.update(position) { $0.consumer = .none }
+            } else {
                 _ = backlogs[backlog].unsettled.remove(position)
                 putBack(unsettled.entry, at: position, in: backlog)
-            } else {
-                _ = backlogs[backlog].unsettled.update(position) { $0.consumer = .none }
             }
         }
         returnCredit(of: consumer, count: consumers[consumer.number].outstanding)
@@ -77,24 +77,6 @@ extension BrokerCore {
         entry.deliveries &+= entry.deliveries == .max ? 0 : 1
         backlogs[backlog].requeued.insert(Requeued(position: position, entry: entry))
         counters.requeued += 1
-    }
-
-    /// Gives what an earlier consumer left unsettled (`keepingUnsettled`) to a new one, which is to deliver it again itself.
-    /// Answers the positions in order.
-    public mutating func adopt(_ queue: QueueID, by consumer: ConsumerID) -> [UInt64] {
-        let backlog = queues[queue.number].backlog
-        guard backlog != 0 else { return [] }
-        let positions = backlogs[backlog].unsettled.positions.sorted()
-        for position in positions { _ = backlogs[backlog].unsettled.update(position) { $0.consumer = consumer } }
-        consumers[consumer.number].outstanding = UInt32(positions.count)
-        return positions
-    }
-
-    /// The message that is unsettled at a position, and whether it was already received; nil if there is none.
-    public func unsettled(_ queue: QueueID, at position: UInt64) -> Delivery? {
-        let backlog = queues[queue.number].backlog
-        guard backlog != 0, let unsettled = backlogs[backlog].unsettled.value(at: position), !unsettled.consumer.isNone else { return nil }
-        return delivery(unsettled.entry, to: unsettled.consumer, at: position, isRedelivered: true)
     }
 
     /// A limit that several consumers share; 0: any number.

@@ -105,6 +105,9 @@ public final class Shard: LoopTenant {
     /// Settles a delivery that its gateway cannot make, after the effects that are being carried out.
     public func settleSoon(_ delivery: Delivery) { undeliverable.append((delivery.queue, delivery.position)) }
 
+    /// The queue is no more: its number may soon be another's.
+    public func forgetUndeliverable(of queue: QueueID) { undeliverable.removeAll { $0.0 == queue } }
+
     // MARK: Effects
 
     /// The deliveries of the message that is being published, in runs of one gateway.
@@ -166,13 +169,11 @@ public final class Shard: LoopTenant {
     }
 
     public func tickEnded(on loop: EventLoop) {
-        if core.value.isUnfinished {
-            perform { $0.continuePumping(into: &$1) }
-            // The next tick comes at once: its flush makes room for more.
-            if core.value.isUnfinished { loop.execute { _ in } }
-        }
         while let (queue, position) = undeliverable.popLast() { _ = settle(queue, position, .accepted) }
         if let journal { write(to: journal, loop) }
+        if core.value.isUnfinished { perform { $0.continuePumping(into: &$1) } }
+        // The next tick comes at once: its flush makes room for more.
+        if core.value.isUnfinished { loop.execute { _ in } }
         for peer in 0..<peers.count where !effects.value.mail[UInt32(peer) + 1].isEmpty { post(to: peer) }
         if let clock { loop.schedule(clock) }
     }

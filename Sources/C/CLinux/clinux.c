@@ -224,6 +224,12 @@ long cl_read_file(int fd, int stop, void *bytes, size_t count) {
         if (errno != EINTR && errno != EAGAIN) return -errno;
     }
 }
+long cl_write_now(int fd, const void *bytes, size_t count) {
+    struct pollfd f = {.fd = fd, .events = POLLOUT};
+    if (poll(&f, 1, 0) != 1 || !(f.revents & POLLOUT)) return -EAGAIN;
+    ssize_t r = write(fd, bytes, count);
+    return r < 0 ? -errno : r;
+}
 int cl_is_terminal(int fd) { return isatty(fd); }
 int cl_writable_directory(const char *path) {
     if (mkdir(path, 0700) && errno != EEXIST) return -errno;

@@ -180,6 +180,9 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         slots[Int(slot)].flags.formUnion(.lingering)
         slots[Int(slot)].flags.remove(.paused)
         slots[Int(slot)].unread.release()
+        // Its timers were the channel's: a new generation leaves them behind.
+        slots[Int(slot)].generation &+= 1
+        updateInterest(slot)
         timers.insert(Timer(at: now + limits.linger, slot: slot, generation: slots[Int(slot)].generation))
         willWrite(slot)
     }

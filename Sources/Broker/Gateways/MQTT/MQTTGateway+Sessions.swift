@@ -14,6 +14,7 @@ extension MQTTGateway {
     enum ConnectAnswer { case accepted(UInt32), over(ConnectionEnd) }
 
     func open(_ descriptor: Int32, unread: [UInt8]) {
+        guard !isStopping else { return shard.loop.discard(descriptor) }
         let channel = MQTTServerChannel(self)
         guard shard.loop.add(channel, descriptor: descriptor) != nil else {
             counters.connectionsRefused += 1
@@ -31,6 +32,9 @@ extension MQTTGateway {
         }
         if connect.clientID.isEmpty, connect.version == .v3_1_1, !connect.cleanStart {
             return refuse(channel, &machine, .clientIdentifierNotValid, "no client identifier for a session that is to last")  // [MQTT-3.1.3-8]
+        }
+        if connect.version == .v5, connect.will?.retain == true {
+            return refuse(channel, &machine, .retainNotSupported, "a retained will, which this server does not keep")  // [MQTT-3.2.2-13]
         }
         let assigned = connect.clientID.isEmpty ? Self.makeIdentifier() : []
         let clientID = connect.clientID.isEmpty ? assigned : bytes.at(connect.clientID).array
@@ -139,17 +143,10 @@ extension MQTTGateway {
         return kept
     }
 
-    /// What the client may not have got, again and in order; then what has come since.
+    /// What the client may not have got, again and in order, as far as its window goes; then what has come since.
     private func resume(_ session: UInt32) {
-        let queue = sessions.value[session].queue, consumer = sessions.value[session].consumer
-        var identifiers: [UInt64: UInt16] = [:]
-        for identifier in sessions.value[session].identifiers.positions {
-            if let position = sessions.value[session].identifiers.value(at: identifier) { identifiers[position] = UInt16(identifier) }
-        }
-        for position in shard.core.value.adopt(queue, by: consumer) {
-            guard let identifier = identifiers[position], let delivery = shard.core.value.unsettled(queue, at: position) else { continue }
-            redeliver(delivery, identifier)
-        }
+        sessions.value[session].beginResuming()
+        let queue = sessions.value[session].queue
         shard.perform { $0.pump(queue, into: &$1) }
     }
 
@@ -184,6 +181,12 @@ extension MQTTGateway {
     }
 
     // MARK: The end
+
+    /// v5: the client asks for what CONNACK said there is not.
+    func refuse(_ what: MQTTReason, _ text: String, slot: UInt32, _ machine: inout MQTTServerMachine) -> ConnectionEnd {
+        try? shard.loop.send(.disconnect(reason: what, text: text), through: &machine, slot: slot)
+        return .close(.refused(text))
+    }
 
     /// DISCONNECT with a new session expiry.
     func disconnecting(_ session: UInt32, _ sessionExpiry: UInt32?) {
@@ -234,12 +237,15 @@ extension MQTTGateway {
         sessions.value[session].consumer = .none
         sessions.value[session].publisher = .none
         if !publisher.isNone { shard.core.value.closePublisher(publisher) }
-        shard.core.value.removeConsumer(consumer, keepingUnsettled: true)
+        shard.core.value.removeConsumer(consumer)
         let isOver = shard.perform { $0.detach(endpoint, lost: reason != .finished, into: &$1) }
-        if isOver { sessions.value.remove(session) }
+        guard isOver else { return }
+        shard.forgetUndeliverable(of: sessions.value[session].queue)
+        sessions.value.remove(session)
     }
 
     func sendAllAway() {
+        isStopping = true
         for channel in shard.loop.channels(of: MQTTServerChannel.self) {
             try? shard.loop.send(.disconnect(reason: .serverShuttingDown, text: ""), through: &channel.machine, slot: channel.slot)
             shard.loop.finish(channel, .stopping)

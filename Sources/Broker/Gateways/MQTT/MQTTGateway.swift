@@ -38,6 +38,9 @@ public final class MQTTGateway: Gateway {
         set { seen.value = newValue }
     }
 
+    /// Nobody is taken in any more.
+    var isStopping = false
+
     // MARK: Connections
 
     public override func adopt(_ descriptor: Int32, from address: SocketAddress, unread: [UInt8]) { open(descriptor, unread: unread) }
@@ -58,6 +61,8 @@ public final class MQTTGateway: Gateway {
         }
         let publisher = publisher(of: session)
         if let outcome = shard.publish(message, through: self, from: publisher, tag: UInt64(publish.packetIdentifier)) {
+            // v3.1.1 has no word for a refusal: without PUBACK the client keeps the message.
+            guard machine.version == .v5 || outcome != .refused else { return }
             try? shard.loop.send(.puback(packetIdentifier: publish.packetIdentifier, reason: Self.reason(outcome)), through: &machine, slot: slot)
         }
     }
@@ -78,6 +83,7 @@ public final class MQTTGateway: Gateway {
     public override func acknowledge(_ acknowledgement: Acknowledgement) {
         let slot = sessions.value[acknowledgement.token].slot
         guard let channel = shard.loop.channel(at: slot) as? MQTTServerChannel else { return }
+        guard channel.machine.version == .v5 || acknowledgement.outcome != .refused else { return }
         let puback = MQTTServerOutgoing.puback(packetIdentifier: UInt16(acknowledgement.tag), reason: Self.reason(acknowledgement.outcome))
         try? shard.loop.send(puback, through: &channel.machine, slot: slot)
     }
@@ -103,7 +109,7 @@ public final class MQTTGateway: Gateway {
         for index in range {
             let delivery = shard.effects.value.deliveries[index]
             guard accepts(delivery, message) else { continue }
-            if range.count == 1 { encode(message, for: delivery, isDuplicate: false) } else { copy(message, for: delivery) }
+            if range.count == 1 { encode(message, for: delivery) } else { copy(message, for: delivery) }
         }
     }
 
@@ -127,34 +133,29 @@ public final class MQTTGateway: Gateway {
             payloadCount: message.body.count, qos: delivery.settles ? 1 : 0)
         if size <= sizeMax { return true }
         seen.value.droppedOversized &+= 1
-        if delivery.settles { shard.settleSoon(delivery) }
+        if delivery.settles {
+            if let identifier = sessions.value[delivery.token].takeIdentifierAgain(for: delivery.position) {
+                _ = sessions.value[delivery.token].identifiers.remove(UInt64(identifier))
+            }
+            shard.settleSoon(delivery)
+        }
         return false
     }
 
-    /// One consumer: straight into its output.
-    @inline(__always) private func encode(_ message: borrowing Message, for delivery: Delivery, isDuplicate: Bool) {
+    /// One consumer: straight into its output. What it was given before comes again, under the identifier it had: it may have seen it.
+    @inline(__always) private func encode(_ message: borrowing Message, for delivery: Delivery) {
         let session = delivery.token, slot = sessions.value[session].slot
-        let identifier = delivery.settles ? sessions.value[session].takeIdentifier(for: delivery.position) : 0
-        write(message, session, slot, delivery, identifier, isDuplicate)
-    }
-
-    @inline(__always)
-    private func write(_ message: borrowing Message, _ session: UInt32, _ slot: UInt32, _ delivery: Delivery, _ identifier: UInt16, _ isDuplicate: Bool) {
+        var identifier: UInt16 = 0, isDuplicate = false
+        if delivery.settles {
+            if delivery.isRedelivered, let again = sessions.value[session].takeIdentifierAgain(for: delivery.position) {
+                (identifier, isDuplicate) = (again, true)
+            } else {
+                identifier = sessions.value[session].takeIdentifier(for: delivery.position)
+            }
+        }
         MQTTEncoder.publish(
             version: sessions.value[session].version, topic: message.address, properties: message.properties(of: id), payload: message.body,
             qos: delivery.settles ? 1 : 0, packetIdentifier: identifier, retain: false, duplicate: isDuplicate, into: &outputs[slot])
-    }
-
-    /// Again, under the identifier it had: the client may have seen it [MQTT-4.4.0-1].
-    func redeliver(_ delivery: Delivery, _ identifier: UInt16) {
-        let session = delivery.token, slot = sessions.value[session].slot
-        shard.core.value.withMessage(delivery.message) { message in
-            guard accepts(delivery, message) else {
-                _ = sessions.value[session].identifiers.remove(UInt64(identifier))
-                return
-            }
-            write(message, session, slot, delivery, identifier, true)
-        }
     }
 
     /// Many consumers: encoded once for each form they need, and copied.

@@ -12,6 +12,8 @@ final class MQTTServerChannel: Channel {
     var machine: MQTTServerMachine
     /// Its number with the gateway; 0 before CONNECT.
     var session: UInt32 = 0
+    /// Output that a slow reader had not taken when its keep-alive last ran out.
+    private var leftWhenLastAsked = Int.max
 
     init(_ gateway: MQTTGateway) {
         self.gateway = gateway
@@ -36,6 +38,10 @@ final class MQTTServerChannel: Channel {
             let used = try loop.drive(&machine, over: bytes, slot: slot) { event, machine in
                 switch event {
                 case .publish(let publish):
+                    if publish.retain, machine.version == .v5 {
+                        end = gateway.refuse(.retainNotSupported, "this server does not retain messages", slot: slot, &machine)
+                        return false
+                    }
                     gateway.publish(publish, in: bytes, session, slot, &machine)
                 case .puback(let identifier, _):
                     gateway.acknowledged(identifier, session)
@@ -44,7 +50,11 @@ final class MQTTServerChannel: Channel {
                     case .accepted(let number): session = number
                     case .over(let reason): end = reason
                     }
-                case .subscribe(let identifier, _, let filters):
+                case .subscribe(let identifier, let subscriptionIdentifier, let filters):
+                    guard subscriptionIdentifier == 0 else {
+                        end = gateway.refuse(.subscriptionIdentifiersNotSupported, "this server has no subscription identifiers", slot: slot, &machine)
+                        return false
+                    }
                     let reasons = gateway.subscribe(session, MQTTFilterCursor(subscribe: filters, in: bytes), bytes, machine.version)
                     try? loop.send(.suback(packetIdentifier: identifier, reasons: reasons), through: &machine, slot: slot)
                 case .unsubscribe(let identifier, let filters):
@@ -70,8 +80,11 @@ final class MQTTServerChannel: Channel {
     }
 
     override func wake(on loop: EventLoop) {
-        // Its silence is ours while we do not read.
-        if loop.isPaused(slot) { return machine.heard(at: loop.now) }
+        // Its silence is ours while we do not read: because we hold it back, or because it reads slowly, but reads.
+        let left = loop[output: slot].count
+        let reads = loop.isBlocked(slot) && left < leftWhenLastAsked
+        leftWhenLastAsked = loop.isBlocked(slot) ? left : .max
+        if loop.isPaused(slot) || reads { return machine.heard(at: loop.now) }
         do { try loop.wake(&machine, slot: slot) } catch { gateway.violated(self, error) }
     }
 

@@ -16,6 +16,8 @@ struct MQTTSession: ~Copyable {
     /// The largest packet its client takes.
     var packetSizeMax: UInt32 = .max
     var version = MQTTVersion.v5
+    /// Position -> packet identifier of what an earlier connection was given and did not acknowledge: it keeps its identifier.
+    private var identifiersAgain: [UInt64: UInt16] = [:]
     private var lastIdentifier: UInt16 = 0
     /// Packet identifier of what is under way to the client -> its position in the queue.
     var identifiers = PositionTable<UInt64>()
@@ -23,6 +25,19 @@ struct MQTTSession: ~Copyable {
     init(endpoint: EndpointID, queue: QueueID) {
         self.endpoint = endpoint
         self.queue = queue
+    }
+
+    /// A new connection: what was under way is given again by the queue.
+    mutating func beginResuming() {
+        identifiersAgain = [:]
+        for identifier in identifiers.positions {
+            if let position = identifiers.value(at: identifier) { identifiersAgain[position] = UInt16(truncatingIfNeeded: identifier) }
+        }
+    }
+
+    /// The packet identifier that the message at `position` had before, if it had one [MQTT-4.4.0-1].
+    mutating func takeIdentifierAgain(for position: UInt64) -> UInt16? {
+        identifiersAgain.isEmpty ? nil : identifiersAgain.removeValue(forKey: position)
     }
 
     /// A packet identifier that is not in use, for the message at `position`. There is one: fewer than 65,535 may be under way.
