@@ -13,7 +13,7 @@ final class MQTTServerChannel: Channel {
     /// Its number with the gateway; 0 before CONNECT.
     var session: UInt32 = 0
     /// Output that a slow reader had not taken when its keep-alive last ran out.
-    private var leftWhenLastAsked = Int.max
+    private var leftWhenLastAsked = UInt32.max
 
     init(_ gateway: MQTTGateway) {
         self.gateway = gateway
@@ -81,7 +81,7 @@ final class MQTTServerChannel: Channel {
 
     override func wake(on loop: EventLoop) {
         // Its silence is ours while we do not read: because we hold it back, or because it reads slowly, but reads.
-        let left = loop[output: slot].count
+        let left = UInt32(loop[output: slot].count)
         let reads = loop.isBlocked(slot) && left < leftWhenLastAsked
         leftWhenLastAsked = loop.isBlocked(slot) ? left : .max
         if loop.isPaused(slot) || reads { return machine.heard(at: loop.now) }
