@@ -214,7 +214,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     public func replay(_ bytes: [UInt8], to channel: Channel) {
         guard channel.slot != 0, !bytes.isEmpty else { return }
         slots[Int(channel.slot)].unread.append(bytes.span)
-        show(channel.slot, keptBefore: 0)
+        show(channel.slot)
     }
 
     private func free(_ slot: UInt32) {
@@ -327,7 +327,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
             row.pointee.unread.removeAll()
             return
         }
-        if kept > Self.headroom { return show(slot, keptBefore: kept) }
+        if kept > Self.headroom { return show(slot) }
         let start = readArea + Self.headroom - kept
         if kept > 0 {
             memcpy(start, row.pointee.unread.readable, kept)
@@ -339,7 +339,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     }
 
     /// Shows the channel the bytes that lie in its own buffer.
-    private func show(_ slot: UInt32, keptBefore: Int) {
+    private func show(_ slot: UInt32) {
         let row = slots + Int(slot)
         let used = offer(slot, row.pointee.unread.readable, row.pointee.unread.count)
         guard row.pointee.descriptor >= 0, row.pointee.channel != nil else { return }
