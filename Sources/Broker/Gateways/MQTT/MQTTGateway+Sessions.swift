@@ -82,7 +82,7 @@ extension MQTTGateway {
             if sessions.value[session].slot != 0 {
                 takeOver(session)
             } else if cleanStart {
-                shard.core.value.deleteEndpoint(endpoint)
+                shard.perform { $0.deleteEndpoint(endpoint, into: &$1) }
                 sessions.value.remove(session)
             } else {
                 return (endpoint, owner)
