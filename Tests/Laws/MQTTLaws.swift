@@ -153,6 +153,10 @@ struct MQTTLaws {
         case .connect(let options): .connect(options)
         case .publish(let publish): .publish(publish)
         case .puback(let identifier, let reason): .puback(packetIdentifier: identifier, reason: reason)
+        case .pubrec(let identifier, let reason): .pubrec(packetIdentifier: identifier, reason: reason)
+        case .pubrel(let identifier, let reason): .pubrel(packetIdentifier: identifier, reason: reason)
+        case .pubcomp(let identifier, let reason): .pubcomp(packetIdentifier: identifier, reason: reason)
+        case .auth(let auth): .auth(auth)
         case .subscribe(let identifier, let subscriptionIdentifier, let subscriptions):
             .subscribe(packetIdentifier: identifier, subscriptionIdentifier: subscriptionIdentifier, subscriptions: subscriptions)
         case .unsubscribe(let identifier, let filters): .unsubscribe(packetIdentifier: identifier, filters: filters)

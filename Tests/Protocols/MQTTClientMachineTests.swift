@@ -40,6 +40,7 @@ struct MQTTClientMachineTests {
         terms.receiveMaximum = 1
         terms.retainAvailable = false
         terms.topicAliasMax = 2
+        terms.maximumQoS = 1
         var client = try client(of: terms)
         #expect(misuse(&client, publish("a", count: 100)) == .packetTooLarge)
         #expect(misuse(&client, publish("a", retain: true)) == .retainNotSupported)

@@ -42,7 +42,7 @@ struct MQTTServerMachineTests {
         try machine.send(.connack(MQTTConnack()), into: &output)
         let bytes = output.span.array
         let observed = observe(try clientMachine("client v5 connecting"), bytes, pieces: bytes.count)
-        #expect(observed.events.map(\.line) == ["connack reason=00 receiveMaximum=7 maximumQoS=1 sizeMax=5000 aliasMax=4 keepAlive=30"])
+        #expect(observed.events.map(\.line) == ["connack reason=00 receiveMaximum=7 sizeMax=5000 aliasMax=4 keepAlive=30"])
         let deadline = machine.deadline
         #expect(deadline == Instant(nanoseconds: 45_000_000_000))
     }

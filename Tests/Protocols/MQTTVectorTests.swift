@@ -42,7 +42,6 @@ struct MQTTVectorTests {
         case .firstPacketNotConnect: "firstPacketNotConnect"
         case .secondConnect: "secondConnect"
         case .clientIdentifierNotValid: "clientIdentifierNotValid"
-        case .authenticationMethodNotSupported: "authenticationMethodNotSupported"
         case .keepAliveExpired: "keepAliveExpired"
         case .connectTimedOut: "connectTimedOut"
         case .qosNotSupported: "qosNotSupported"
@@ -79,6 +78,10 @@ struct MQTTVectorTests {
         case .connect: break
         case .publish(let publish): try client.send(.publish(publish), into: &output)
         case .puback(let identifier, let reason): try client.send(.puback(packetIdentifier: identifier, reason: reason), into: &output)
+        case .pubrec(let identifier, let reason): try client.send(.pubrec(packetIdentifier: identifier, reason: reason), into: &output)
+        case .pubrel(let identifier, let reason): try client.send(.pubrel(packetIdentifier: identifier, reason: reason), into: &output)
+        case .pubcomp(let identifier, let reason): try client.send(.pubcomp(packetIdentifier: identifier, reason: reason), into: &output)
+        case .auth(let auth): try client.send(.auth(auth), into: &output)
         case .subscribe(let identifier, let subscriptionIdentifier, let subscriptions):
             try client.send(
                 .subscribe(packetIdentifier: identifier, subscriptionIdentifier: subscriptionIdentifier, subscriptions: subscriptions), into: &output)
@@ -101,9 +104,13 @@ struct MQTTVectorTests {
                 version: server.version, topic: publish.topic.span, properties: publish.properties.span, payload: publish.payload.span, qos: publish.qos,
                 packetIdentifier: publish.packetIdentifier, retain: publish.retain, duplicate: publish.duplicate, into: &output)
         case .puback(let identifier, let reason): try server.send(.puback(packetIdentifier: identifier, reason: reason), into: &output)
+        case .pubrec(let identifier, let reason): try server.send(.pubrec(packetIdentifier: identifier, reason: reason), into: &output)
+        case .pubrel(let identifier, let reason): try server.send(.pubrel(packetIdentifier: identifier, reason: reason), into: &output)
+        case .pubcomp(let identifier, let reason): try server.send(.pubcomp(packetIdentifier: identifier, reason: reason), into: &output)
+        case .auth(let auth): try server.send(.auth(auth), into: &output)
         case .suback(let identifier, let reasons): try server.send(.suback(packetIdentifier: identifier, reasons: reasons), into: &output)
         case .unsuback(let identifier, let reasons): try server.send(.unsuback(packetIdentifier: identifier, reasons: reasons), into: &output)
-        case .disconnect(let reason, let text): try server.send(.disconnect(reason: reason, text: text), into: &output)
+        case .disconnect(let reason, let text, let reference): try server.send(.disconnect(reason: reason, text: text, serverReference: reference), into: &output)
         }
     }
 }

@@ -30,8 +30,12 @@ extension MQTTGateway {
         guard options.authenticate(connect.userName.map { bytes.at($0).array }, connect.password.map { bytes.at($0).array }) else {
             return refuse(channel, &machine, connect.userName == nil ? .notAuthorized : .badUserNameOrPassword, "not authorized")
         }
-        if connect.clientID.isEmpty, connect.version == .v3_1_1, !connect.cleanStart {
+        if connect.clientID.isEmpty, connect.version != .v5, !connect.cleanStart {
             return refuse(channel, &machine, .clientIdentifierNotValid, "no client identifier for a session that is to last")  // [MQTT-3.1.3-8]
+        }
+        if connect.authenticationMethod != nil { return refuse(channel, &machine, .badAuthenticationMethod, "an unknown authentication method") }
+        if connect.version == .v5, connect.will?.qos == 2 {
+            return refuse(channel, &machine, .qosNotSupported, "a will of QoS 2")  // [MQTT-3.2.2-12]
         }
         if connect.version == .v5, connect.will?.retain == true {
             return refuse(channel, &machine, .retainNotSupported, "a retained will, which this server does not keep")  // [MQTT-3.2.2-13]
@@ -46,6 +50,7 @@ extension MQTTGateway {
         let session = attach(existing, clientID, connect, channel)
         setWill(connect.will, in: bytes, session)
         var connack = MQTTConnack(reason: .success, sessionPresent: !existing.isNone)
+        connack.maximumQoS = 1
         connack.retainAvailable = false
         connack.subscriptionIdentifiersAvailable = false
         connack.sharedAvailable = false
@@ -101,7 +106,7 @@ extension MQTTGateway {
     private func lifetime(_ connect: MQTTConnect) -> Duration {
         switch connect.version {
         case .v5: min(options.sessionExpiryMax, .seconds(Int64(connect.sessionExpiry)))
-        case .v3_1_1: connect.cleanStart ? .zero : options.sessionExpiryMax
+        case .v3_1, .v3_1_1: connect.cleanStart ? .zero : options.sessionExpiryMax
         }
     }
 

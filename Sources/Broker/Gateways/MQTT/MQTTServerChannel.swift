@@ -42,6 +42,10 @@ final class MQTTServerChannel: Channel {
                         end = gateway.refuse(.retainNotSupported, "this server does not retain messages", slot: slot, &machine)
                         return false
                     }
+                    if publish.qos == 2 {
+                        end = gateway.refuse(.qosNotSupported, "this server does not take QoS 2", slot: slot, &machine)
+                        return false
+                    }
                     gateway.publish(publish, in: bytes, session, slot, &machine)
                 case .puback(let identifier, _):
                     gateway.acknowledged(identifier, session)
@@ -60,7 +64,7 @@ final class MQTTServerChannel: Channel {
                 case .unsubscribe(let identifier, let filters):
                     let reasons = gateway.unsubscribe(session, MQTTFilterCursor(unsubscribe: filters, in: bytes), bytes)
                     try? loop.send(.unsuback(packetIdentifier: identifier, reasons: reasons), through: &machine, slot: slot)
-                case .pingreq: break
+                case .pingreq, .pubrec, .pubrel, .pubcomp, .auth: break
                 case .disconnect(let reason, let expiry):
                     gateway.disconnecting(session, expiry)
                     // Only a normal DISCONNECT deletes the will (MQTT 5.0 section 3.1.2.5).
