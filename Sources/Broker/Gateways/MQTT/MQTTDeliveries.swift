@@ -3,6 +3,7 @@ import MartletCollections
 import MartletCore
 import MartletEventLoop
 import MartletMQTTProtocol
+import MartletShard
 
 /// What a gateway writes to its clients: PUBLISH packets. One message for many clients is encoded once for each form they need, and
 /// copied; a client that wants something of its own in it (topic alias, subscription identifiers) gets its own.

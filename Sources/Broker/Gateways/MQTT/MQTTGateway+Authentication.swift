@@ -1,7 +1,9 @@
 import MartletBytes
 import MartletCore
 import MartletDriver
+import MartletEventLoop
 import MartletMQTTProtocol
+import MartletShard
 
 /// Enhanced authentication: CONNECT waits until the client has answered all challenges.
 extension MQTTGateway {
@@ -57,7 +59,8 @@ extension MQTTGateway {
             return .waiting
         case .success(let data):
             if let connect = authentication.connect {
-                return admit(connect, in: authentication.bytes.span, channel, &machine, authentication: (authentication.method, data))
+                let bytes = authentication.bytes
+                return admit(connect, in: bytes.span, channel, &machine, authentication: (authentication.method, data))
             }
             try? shard.loop.send(.auth(MQTTAuth.Owned(reason: .success, method: authentication.method, data: data)), through: &machine, slot: channel.slot)
             return .waiting

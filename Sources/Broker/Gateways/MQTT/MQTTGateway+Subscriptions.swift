@@ -1,7 +1,10 @@
 import MartletBytes
 import MartletCollections
 import MartletCore
+import MartletDriver
+import MartletEventLoop
 import MartletMQTTProtocol
+import MartletShard
 
 /// What clients want.
 extension MQTTGateway {

@@ -22,8 +22,7 @@ public final class MQTTGateway: Gateway {
     private let deliveries = Pinned(MQTTDeliveries())
     /// Where the loop keeps what each connection will be sent.
     private let outputs: OutputTable
-    /// A PUBLISH as it is when its topic alias is resolved.
-    private let unaliased = Pinned(Unaliased())
+    private let unaliased = Pinned(UnaliasedProperties())
     /// Connections on this shard.
     public internal(set) var connectionCount = 0
 
@@ -130,10 +129,8 @@ public final class MQTTGateway: Gateway {
     ) -> Bool {
         if !publish.topic.isEmpty { channel.setAlias(publish.topicAlias, bytes.at(publish.topic).array) }
         guard let topic = channel.topic(of: publish.topicAlias) else { return false }
-        unaliased.value.take(topic, publish.properties, in: bytes)
-        self.publish(
-            publish, unaliased.value.bytes.span.extracting(0..<topic.count),
-            unaliased.value.bytes.span.extracting(topic.count..<unaliased.value.bytes.count), bytes.at(publish.payload), session, channel.slot, &machine)
+        unaliased.value.take(publish.properties, in: bytes)
+        unaliased.value.read { self.publish(publish, topic.span, $0, bytes.at(publish.payload), session, channel.slot, &machine) }
         return true
     }
 
@@ -233,13 +230,14 @@ public final class MQTTGateway: Gateway {
     }
 }
 
-/// Topic and properties of one PUBLISH, one behind the other, without its topic alias.
-struct Unaliased: ~Copyable {
-    private(set) var bytes = ByteBuffer()
+/// The properties of one PUBLISH without its topic alias.
+struct UnaliasedProperties: ~Copyable {
+    private var bytes = ByteBuffer()
 
-    mutating func take(_ topic: [UInt8], _ properties: ByteRange, in packet: Span<UInt8>) {
+    func read(_ body: (Span<UInt8>) -> Void) { body(bytes.span) }
+
+    mutating func take(_ properties: ByteRange, in packet: Span<UInt8>) {
         bytes.removeAll()
-        bytes.append(topic.span)
         var cursor = MQTTPropertyCursor(properties, in: packet)
         while let property = cursor.next() { if property.identifier != .topicAlias { bytes.append(packet.at(property.whole)) } }
     }
