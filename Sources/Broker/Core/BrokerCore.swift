@@ -157,6 +157,11 @@ public struct BrokerCore: ~Copyable {
         router.unbind(hub, pattern, from: .queue(queue, shard: shard), chain: &queues[queue.number].bindingChain)
     }
 
+    /// Messages kept on this shard, in whatever number of queues.
+    public var storedCount: Int { messages.count }
+    /// Memberships of this shard's queues in groups.
+    public var membershipCount: Int { memberships.count }
+
     /// Routes in the match cache.
     public var cachedRoutes: Int { cache.routes.count }
 

@@ -38,6 +38,7 @@ struct MQTTDeliveries: ~Copyable {
             guard accepts(delivery, message, gateway, outputs) else { continue }
             let form = form(of: delivery, message, gateway.sessions.value[session].version)
             gateway.seen.value.publishesSent &+= 1
+            gateway.seen.value.publishBytesSent &+= UInt64(message.body.count)
             if form.version == .v5, !delivery.matches.isNone || gateway.sessions.value[session].takesAliases || isOld(delivery, message) {
                 encodeOwn(message, form, for: delivery, gateway, outputs)
             } else if range.count == 1 {
