@@ -54,10 +54,10 @@ extension MQTTSettings {
     static let topicAliasMaxKey = SettingKey(
         "mqtt.topicAliasMax", .integer(0...65_535), default: 10, "topic aliases of one connection, each way")
     static let serverKeepAliveKey = SettingKey(
-        "mqtt.serverKeepAlive", .duration(.zero ... .seconds(65_535)), default: .zero, "the longest keep-alive that an MQTT 5 client is allowed; 0s: any")
+        "mqtt.serverKeepAlive", .duration(.zero ... .seconds(65_535)), default: .zero, "the longest keep-alive of an MQTT 5 client; 0s: any")
     static let denySubscribeKey = SettingKey("mqtt.denySubscribe", .list(of: .text), default: [], "topic filters that nobody may subscribe to")
     static let strictKey = SettingKey(
-        "mqtt.strict", .flag, default: true, "cut clients that break the standard in ways that harm nobody; false: count them")
+        "mqtt.strict", .flag, default: true, "cut clients whose mistakes harm nobody; false: count them")
     static let systemTopicsIntervalKey = SettingKey(
         "mqtt.systemTopicsInterval", .duration(.zero ... .seconds(86_400)), default: .seconds(10), "how often $SYS/# is published; 0s: never")
 
