@@ -118,7 +118,7 @@ public final class MQTTGateway: Gateway {
     @inline(__always) private func accepts(_ delivery: Delivery, _ message: borrowing Message) -> Bool {
         let slot = sessions.value[delivery.token].slot
         shard.loop.willWrite(slot)
-        if outputs[slot].count > options.outputBytesMax, !delivery.settles, !shard.loop.flushEarly(slot, limit: options.outputBytesMax) {
+        if outputs[slot].count > options.outputBytesMax, !delivery.settles, !delivery.isReplay, !shard.loop.flushEarly(slot, limit: options.outputBytesMax) {
             seen.value.droppedSlow &+= 1
             return false
         }
