@@ -7,7 +7,7 @@ public import CLinux
 /// ```
 /// Invariant: `head <= tail <= capacity`; an empty buffer has `head == tail == 0`. Limit: 4 GiB.
 /// Not here: sharing (see `OwnedBytes`), and any knowledge of what the bytes mean.
-public struct ByteBuffer: ~Copyable, @unchecked Sendable {
+public struct ByteBuffer: ~Copyable {
     @usableFromInline var base: UnsafeMutableRawPointer?
     @usableFromInline var head: UInt32 = 0
     @usableFromInline var tail: UInt32 = 0

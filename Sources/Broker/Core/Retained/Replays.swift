@@ -130,23 +130,22 @@ extension BrokerCore {
 
     /// One step's worth of a queue's replays, in their order; true if more can be done at once.
     private mutating func continueReplays(of queue: QueueID, _ tick: inout ReplayBudget, _ effects: inout Effects) -> Bool {
-        var step = limits.replayStep
+        var turn = limits.replayStep
         while queues[queue.number].replay != 0 {
             let room = roomForReplays(in: queue)
             guard room > 0 else { return false }
-            if step.isUsedUp { return true }
+            if turn.isUsedUp { return true }
             let number = queues[queue.number].replay
-            var budget = ReplayBudget(messages: min(step.messages, room), bytes: step.bytes, nodes: step.nodes)
+            var budget = ReplayBudget(messages: min(turn.messages, room), bytes: turn.bytes, nodes: turn.nodes)
             let before = budget
-            var found = ByteBuffer()
-            let isOver = router.step(&replays[number].walk, &budget, at: wallTime, into: &found)
-            give(found, replays[number].target, &effects)
-            if isOver { endReplay(number) }
+            let step = router.step(&replays[number].walk, &budget, at: wallTime)
+            give(step.messages, replays[number].target, &effects)
+            if step.isLast { endReplay(number) }
             let used = before.less(budget)
-            step = step.less(used)
+            turn = turn.less(used)
             tick = tick.less(used)
             // A look at a pattern's levels costs as much as a node.
-            step.nodes -= 1
+            turn.nodes -= 1
             tick.nodes -= 1
         }
         return false

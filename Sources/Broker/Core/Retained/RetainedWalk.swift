@@ -64,6 +64,13 @@ struct RetainedWalk: Sendable {
     func isWildcard(_ start: Int, _ end: Int) -> Bool { !isLiteral && Address.isWildcard(pattern.span, start, end) }
 }
 
+/// What one step of a walk found.
+struct RetainedStep: ~Copyable {
+    let isLast: Bool
+    /// One behind the other (`Message.append`).
+    let messages: ByteBuffer
+}
+
 extension Retained {
     /// A walk to what matches the pattern and is kept now; nil if it is easy to see that nothing does.
     func walk(_ hub: HubID, _ kind: Hub.Kind, _ pattern: Pattern, sparesReserved: Bool) -> RetainedWalk? {
@@ -87,8 +94,9 @@ extension Retained {
         return (node, start)
     }
 
-    /// Goes on with a walk and appends what it finds (`Message.append`), as far as the budget goes; true if it is over.
-    mutating func step(_ walk: inout RetainedWalk, _ budget: inout ReplayBudget, at now: WallTime, into bytes: inout ByteBuffer) -> Bool {
+    /// Goes on with a walk, as far as the budget goes.
+    mutating func step(_ walk: inout RetainedWalk, _ budget: inout ReplayBudget, at now: WallTime) -> RetainedStep {
+        var bytes = ByteBuffer()
         let pinned = walk.places
         for place in pinned { tree[place.node].value.pins -= 1 }
         if !walk.isBegun {
@@ -104,7 +112,7 @@ extension Retained {
         }
         for place in walk.places { tree[place.node].value.pins += 1 }
         for place in pinned { prune(place.node) }
-        return walk.places.isEmpty
+        return RetainedStep(isLast: walk.places.isEmpty, messages: bytes)
     }
 
     private func visit(

@@ -33,11 +33,11 @@ extension Router {
         topology.withLock { $0.retained.keep(message, limits, at: now) }
     }
 
-    /// Goes on with a walk; true if it is over. What was found is appended (`Message.append`).
-    func step(_ walk: inout RetainedWalk, _ budget: inout ReplayBudget, at now: WallTime, into bytes: inout ByteBuffer) -> Bool {
+    /// Goes on with a walk, as far as the budget goes.
+    func step(_ walk: inout RetainedWalk, _ budget: inout ReplayBudget, at now: WallTime) -> RetainedStep {
         topology.withLock { topology in
             topology.retained.sweep(at: now, atMost: 64)
-            return topology.retained.step(&walk, &budget, at: now, into: &bytes)
+            return topology.retained.step(&walk, &budget, at: now)
         }
     }
 
