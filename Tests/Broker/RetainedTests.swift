@@ -19,7 +19,7 @@ import Testing
         bench.bind(queue, pattern, hub: hub, options, replay: .always)
         let given = bench.finishTicks()
         #expect(given.filter { !$0.isReplay } == [])
-        bench.core.value.deleteQueue(queue)
+        bench.core.value.deleteQueue(queue, into: &bench.effects.value)
         return given.map(\.text).sorted()
     }
 
@@ -190,7 +190,7 @@ import Testing
         for pattern in ["#", "n/#", "n/+"] { bench.bind(queue, pattern, Self.lossy, replay: .always) }
         bench.core.value.continuePumping(into: &bench.effects.value)
         #expect(bench.take().count == 256)
-        bench.core.value.deleteQueue(queue)
+        bench.core.value.deleteQueue(queue, into: &bench.effects.value)
         #expect(bench.finishTicks() == [])
         for number in 0..<1000 { bench.publish("", to: "n/\(number)", flags: .retained) }
         #expect(bench.router.retainedCount == 0)

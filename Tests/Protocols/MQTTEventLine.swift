@@ -20,7 +20,7 @@ private func publishLine(_ publish: MQTTPublish.Owned) -> String {
 }
 
 private func connectLine(_ connect: MQTTConnectOptions) -> String {
-    var line = Line(text: connect.version == .v5 ? "connect v5" : "connect v3.1.1")
+    var line = Line(text: "connect " + connect.version.name)
     line.add("clean", if: connect.cleanStart)
     line.add("keepAlive", connect.keepAlive)
     line.add("id", quoted(connect.clientID))
@@ -39,6 +39,8 @@ private func connectLine(_ connect: MQTTConnectOptions) -> String {
     line.add("aliasMax", connect.topicAliasMax == 0 ? nil : connect.topicAliasMax)
     line.add("noProblemText", if: !connect.requestsProblemText)
     line.add("responseAddress", if: connect.requestsResponseAddress)
+    line.add("method", connect.authenticationMethod.map(quoted))
+    line.add("data", connect.authenticationData.map(quoted))
     line.add("userProperties", connect.userProperties.isEmpty ? nil : hex(connect.userProperties))
     return line.text
 }
@@ -60,7 +62,17 @@ private func connackLine(_ connack: MQTTConnack) -> String {
     line.add("address", connack.responseAddress.map { quoted(Array($0.utf8)) })
     line.add("server", connack.serverReference.map { quoted(Array($0.utf8)) })
     line.add("text", connack.reasonText.map { quoted(Array($0.utf8)) })
+    line.add("method", connack.authenticationMethod.map(quoted))
+    line.add("data", connack.authenticationData.map(quoted))
     line.add("userProperties", connack.userProperties.isEmpty ? nil : hex(connack.userProperties))
+    return line.text
+}
+
+private func authLine(_ auth: MQTTAuth.Owned) -> String {
+    var line = Line(text: "auth reason=\(hex([auth.reason.rawValue])) method=\(quoted(auth.method))")
+    line.add("data", auth.data.map(quoted))
+    line.add("text", auth.text.isEmpty ? nil : quoted(Array(auth.text.utf8)))
+    line.add("userProperties", auth.userProperties.isEmpty ? nil : hex(auth.userProperties))
     return line.text
 }
 
@@ -70,6 +82,10 @@ extension MQTTServerEvent.Owned {
         case .connect(let connect): connectLine(connect)
         case .publish(let publish): publishLine(publish)
         case .puback(let identifier, let reason): "puback id=\(identifier) reason=\(hex([reason.rawValue]))"
+        case .pubrec(let identifier, let reason): "pubrec id=\(identifier) reason=\(hex([reason.rawValue]))"
+        case .pubrel(let identifier, let reason): "pubrel id=\(identifier) reason=\(hex([reason.rawValue]))"
+        case .pubcomp(let identifier, let reason): "pubcomp id=\(identifier) reason=\(hex([reason.rawValue]))"
+        case .auth(let auth): authLine(auth)
         case .subscribe(let identifier, let subscriptionIdentifier, let subscriptions):
             "subscribe id=\(identifier) " + (subscriptionIdentifier == 0 ? "" : "sid=\(subscriptionIdentifier) ")
                 + subscriptions.map { "\(quoted($0.filter)):\(hex([$0.options.rawValue]))" }.joined(separator: " ")
@@ -86,10 +102,15 @@ extension MQTTClientEvent.Owned {
         case .connack(let connack): connackLine(connack)
         case .publish(let publish): publishLine(publish)
         case .puback(let identifier, let reason): "puback id=\(identifier) reason=\(hex([reason.rawValue]))"
+        case .pubrec(let identifier, let reason): "pubrec id=\(identifier) reason=\(hex([reason.rawValue]))"
+        case .pubrel(let identifier, let reason): "pubrel id=\(identifier) reason=\(hex([reason.rawValue]))"
+        case .pubcomp(let identifier, let reason): "pubcomp id=\(identifier) reason=\(hex([reason.rawValue]))"
+        case .auth(let auth): authLine(auth)
         case .suback(let identifier, let reasons): "suback id=\(identifier) reasons=\(hex(reasons.map(\.rawValue)))"
         case .unsuback(let identifier, let reasons): "unsuback id=\(identifier) reasons=\(hex(reasons.map(\.rawValue)))"
         case .pingresp: "pingresp"
-        case .disconnect(let reason, let text): "disconnect reason=\(hex([reason.rawValue])) text=\(quoted(Array(text.utf8)))"
+        case .disconnect(let reason, let text, let server):
+            "disconnect reason=\(hex([reason.rawValue])) text=\(quoted(Array(text.utf8)))" + (server.isEmpty ? "" : " server=\(quoted(Array(server.utf8)))")
         }
     }
 }

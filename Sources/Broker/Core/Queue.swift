@@ -35,6 +35,8 @@ public struct Queue: ~Copyable {
     let policy: UInt16
     /// Its replays are to go on in this tick.
     var isReplaying = false
+    /// It draws from groups.
+    var isMember = false
     /// The consumer whose turn is next, in a ring; 0: none.
     var nextConsumer: UInt32 = 0
     /// Messages it holds; made with the first, so that a queue that only passes things on stays small.
@@ -47,12 +49,14 @@ public struct Queue: ~Copyable {
     init(policy: UInt16) { self.policy = policy }
 }
 
-/// A message that waits in a queue.
+/// A message that waits in a queue. Without a message: a place whose entry is gone.
 struct Entry: BitwiseCopyable {
     var message: MessageID
     var matches: MatchListID
     var opaque: UInt16
     private var bits: UInt16
+    /// It is a group's (`BrokerCore.origins`); 0: it is not.
+    var origin: UInt32 = 0
     private static let replayBit: UInt16 = 0x8000
 
     init(message: MessageID, matches: MatchListID, opaque: UInt16, deliveries: UInt16, isReplay: Bool = false) {

@@ -125,6 +125,10 @@ extension MQTTMisuse {
         case .packetTooLarge: "the message is larger than the server takes"
         case .qosNotSupported: "the server does not take this quality of service"
         case .retainNotSupported: "the server keeps no retained messages"
+        case .wildcardSubscriptionsNotSupported: "the server takes no wildcards in topic filters"
+        case .sharedSubscriptionsNotSupported: "the server has no shared subscriptions"
+        case .subscriptionIdentifiersNotSupported: "the server has no subscription identifiers"
+        case .authenticationInvalid: "an enhanced authentication goes step by step, by CONNECT's method"
         case .receiveMaximumReached: "too many messages are under way"
         }
     }

@@ -81,7 +81,8 @@ final class MQTTClientSession {
             trace("received UNSUBACK (m\(identifier))")
             requests[identifier] = nil
         case .pingresp: trace("received PINGRESP")
-        case .disconnect(let reason, let text):
+        case .pubrec, .pubrel, .pubcomp, .auth: break
+        case .disconnect(let reason, let text, _):
             trace("received DISCONNECT (\(reason.name))")
             return .connectionLost(server: client.server, .disconnected(reason, text: bytes.at(text).text))
         }

@@ -1,7 +1,8 @@
 internal import MartletBytes
 
-/// PUBACK behind the fixed header. v5 has three forms: identifier alone (success), with reason, with reason and properties.
-struct MQTTPuback {
+/// PUBACK, PUBREC, PUBREL or PUBCOMP behind the fixed header. v5 has three forms: identifier alone (success), with reason, with
+/// reason and properties.
+struct MQTTAcknowledgement {
     var packetIdentifier: UInt16
     var reason = MQTTReason.success
 
@@ -19,7 +20,7 @@ struct MQTTPuback {
         var reader = frame.reader(in: bytes)
         reader.offset += 2
         let reason = MQTTReason(rawValue: try reader.byte())
-        guard reason.fitsPuback else { throw .protocolError(.reasonCode) }
+        guard reason.fitsAcknowledgement(frame.type) else { throw .protocolError(.reasonCode) }
         if reader.isAtEnd { return reason }
         try MQTTCheckedProperties.check(try reader.properties(), in: bytes, at: .acknowledgement)
         try reader.end()
@@ -27,7 +28,7 @@ struct MQTTPuback {
     }
 }
 
-/// SUBACK and UNSUBACK behind the fixed header: a reason for each filter, but none in 3.1.1's UNSUBACK.
+/// SUBACK and UNSUBACK behind the fixed header: a reason for each filter, but none in UNSUBACK before v5.
 struct MQTTReasonList {
     var packetIdentifier: UInt16
     /// One byte each.
@@ -39,7 +40,7 @@ struct MQTTReasonList {
         packetIdentifier = try reader.packetIdentifier()
         if version == .v5 { try MQTTCheckedProperties.check(try reader.properties(), in: bytes, at: .acknowledgement) }
         reasons = ByteRange(reader.offset, reader.remaining)
-        if version == .v3_1_1, !answersSubscribe {
+        if version != .v5, !answersSubscribe {
             try reader.end()
             return
         }
@@ -56,6 +57,7 @@ struct MQTTDisconnect {
     var reason = MQTTReason.success
     var sessionExpiry: UInt32?
     var text = ByteRange.empty
+    var serverReference = ByteRange.empty
 
     init(_ frame: MQTTFrame, in bytes: Span<UInt8>, version: MQTTVersion, place: MQTTPropertyPlace) throws(MQTTViolation) {
         if frame.count == 0 { return }
@@ -68,6 +70,7 @@ struct MQTTDisconnect {
         while let property = try walk.next() {
             if property.identifier == .sessionExpiryInterval { sessionExpiry = property.number }
             if property.identifier == .reasonString { text = property.text }
+            if property.identifier == .serverReference { serverReference = property.text }
         }
         try reader.end()
     }

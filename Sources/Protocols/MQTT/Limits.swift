@@ -32,5 +32,10 @@ public struct MQTTLimits: Sendable, Equatable {
     /// Client: how long a PINGREQ may go without anything heard. 10 s, as for CONNACK. (paho: one keep-alive; mqtt.js: half.)
     public var pingTimeout = Duration.seconds(10)
 
+    /// Server: `false` lets a sloppy client live, and counts (`MQTTServerMachine.tolerated`): more unacknowledged messages than the
+    /// receive maximum, DUP with QoS 0, wrong reserved flags of SUBSCRIBE, UNSUBSCRIBE and PUBREL, and before v5 bytes behind the last
+    /// field of PUBACK, PUBREC, PUBREL, PUBCOMP, PINGREQ and DISCONNECT. `true`: the specification asks for it. (mosquitto had to relax in 2.1.1.)
+    public var isStrict = true
+
     public init() {}
 }

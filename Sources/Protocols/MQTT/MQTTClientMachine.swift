@@ -1,19 +1,28 @@
 public import MartletBytes
 
-/// The client's side of one MQTT connection, v3.1.1 or v5, as its CONNECT says.
+/// The client's side of one MQTT connection, of any version, as its CONNECT says.
 /// ```
 /// idle -- send(.connect) --> connecting -- CONNACK, success --> open
 ///   +------- violation, refusal, DISCONNECT, end, time out -----> closed
 /// ```
 /// Keep-alive: `send` is not told the time, so `wake` looks twice in a keep-alive whether something was sent meanwhile, and
 /// sends PINGREQ if not. So the silence is never longer than one keep-alive [MQTT-3.1.2-20].
-/// Not here: sessions and packet identifiers, the topic aliases' table, QoS 2 and AUTH (refused).
+/// Not here: sessions and packet identifiers, the topic aliases' table, what AUTH says.
 public struct MQTTClientMachine: ProtocolMachine, ~Copyable {
     public typealias Event = MQTTClientEvent
     public typealias Outgoing = MQTTClientOutgoing
     public typealias Violation = MQTTViolation
     public typealias Misuse = MQTTMisuse
 
+    /// What a server may say in CONNACK that it has not.
+    private struct Features: OptionSet {
+        var rawValue: UInt8
+        static var retain: Features { Features(rawValue: 1) }
+        static var wildcards: Features { Features(rawValue: 2) }
+        static var shared: Features { Features(rawValue: 4) }
+        static var identifiers: Features { Features(rawValue: 8) }
+        static var all: Features { Features(rawValue: 15) }
+    }
     private enum Phase: UInt8 { case idle, connecting, open, closed }
 
     public private(set) var version = MQTTVersion.v5
@@ -28,14 +37,16 @@ public struct MQTTClientMachine: ProtocolMachine, ~Copyable {
     private var peerReceiveMaximum: UInt16 = .max
     private var peerTopicAliasMax: UInt16 = 0
     private var peerMaximumQoS: UInt8 = 2
-    private var peerRetains = true
+    private var peerFeatures = Features.all
 
     // What this side said, or left out, in CONNECT.
     private var sessionEndsWithConnection = false
     private var receiveMaximum: UInt16 = .max
     private var topicAliasMax: UInt16 = 0
+    private var authMethod: [UInt8]?
+    private var authTurn = MQTTAuthTurn.nobody
 
-    /// QoS 1 messages sent and not yet acknowledged by the server.
+    /// QoS 1 and 2 messages sent and not yet acknowledged by the server: PUBACK, PUBCOMP, or a PUBREC that refuses (section 4.9).
     public private(set) var unacknowledgedByServer: UInt16 = 0
     private var unacknowledged: UInt16 = 0
 
@@ -74,10 +85,11 @@ public struct MQTTClientMachine: ProtocolMachine, ~Copyable {
         }
     }
 
-    /// CONNACK, PUBLISH, PUBACK, SUBACK, UNSUBACK, PINGRESP, and v5's DISCONNECT. [MQTT-3.2.0-1], [MQTT-3.2.0-2]: CONNACK comes first and once.
+    /// CONNACK, or AUTH in front of it; then PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, PINGRESP, and v5's DISCONNECT and AUTH.
+    /// [MQTT-3.2.0-1], [MQTT-3.2.0-2]: CONNACK comes first and once.
     private func checkUnusual(_ first: UInt8) throws(MQTTViolation) {
-        let afterConnack: UInt16 = version == .v5 ? 0b0110_1010_0001_1000 : 0b0010_1010_0001_1000
-        try MQTTPacketType.check(first, version: version, accepted: phase == .connecting ? 1 << 2 : afterConnack)
+        let afterConnack: UInt16 = version == .v5 ? 0b1110_1010_1111_1000 : 0b0010_1010_1111_1000
+        try MQTTPacketType.check(first, version: version, accepted: phase == .connecting ? 0b1000_0000_0000_0100 : afterConnack)
         if phase == .connecting, first >> 4 == MQTTPacketType.publish { throw .protocolError(.unexpectedPacket) }
     }
 
@@ -85,10 +97,7 @@ public struct MQTTClientMachine: ProtocolMachine, ~Copyable {
         switch frame.type {
         case MQTTPacketType.publish: return .publish(try publish(frame, in: bytes))
         case MQTTPacketType.connack: return .connack(try connack(frame, in: bytes))
-        case MQTTPacketType.puback:
-            let puback = try MQTTPuback(frame, in: bytes, version: version)
-            if unacknowledgedByServer > 0 { unacknowledgedByServer -= 1 }
-            return .puback(packetIdentifier: puback.packetIdentifier, reason: puback.reason)
+        case MQTTPacketType.puback...MQTTPacketType.pubcomp: return try acknowledgement(frame, in: bytes)
         case MQTTPacketType.suback:
             let list = try MQTTReasonList(frame, in: bytes, version: version)
             return .suback(packetIdentifier: list.packetIdentifier, reasons: list.reasons)
@@ -102,9 +111,33 @@ public struct MQTTClientMachine: ProtocolMachine, ~Copyable {
         case MQTTPacketType.disconnect:
             let disconnect = try MQTTDisconnect(frame, in: bytes, version: version, place: .disconnectFromServer)
             phase = .closed
-            return .disconnect(reason: disconnect.reason, text: disconnect.text)
+            return .disconnect(reason: disconnect.reason, text: disconnect.text, serverReference: disconnect.serverReference)
+        case MQTTPacketType.auth: return .auth(try auth(frame, in: bytes))
         default: throw .protocolError(.unexpectedPacket)
         }
+    }
+
+    private mutating func acknowledgement(_ frame: MQTTFrame, in bytes: Span<UInt8>) throws(MQTTViolation) -> MQTTClientEvent {
+        let answer = try MQTTAcknowledgement(frame, in: bytes, version: version)
+        let ends = frame.type != MQTTPacketType.pubrel && (frame.type != MQTTPacketType.pubrec || answer.reason.isFailure)
+        if ends, unacknowledgedByServer > 0 { unacknowledgedByServer -= 1 }
+        switch frame.type {
+        case MQTTPacketType.puback: return .puback(packetIdentifier: answer.packetIdentifier, reason: answer.reason)
+        case MQTTPacketType.pubrec: return .pubrec(packetIdentifier: answer.packetIdentifier, reason: answer.reason)
+        case MQTTPacketType.pubrel: return .pubrel(packetIdentifier: answer.packetIdentifier, reason: answer.reason)
+        default: return .pubcomp(packetIdentifier: answer.packetIdentifier, reason: answer.reason)
+        }
+    }
+
+    /// Section 4.12: the server goes on or, once the connection is open, says that it is satisfied.
+    private mutating func auth(_ frame: MQTTFrame, in bytes: Span<UInt8>) throws(MQTTViolation) -> MQTTAuth {
+        let auth = try MQTTAuth(frame, in: bytes)
+        let isShort = frame.count == 0
+        guard let authMethod, isShort || bytes.at(auth.method).equals(authMethod.span) else { throw .protocolError(.authenticationMethod) }
+        guard auth.reason != .reAuthenticate, auth.reason != .success || phase == .open else { throw .protocolError(.reasonCode) }
+        guard authTurn == .server else { throw .protocolError(.unexpectedPacket) }
+        authTurn = auth.reason == .success ? .nobody : .client
+        return auth
     }
 
     @inline(__always)
@@ -125,12 +158,18 @@ public struct MQTTClientMachine: ProtocolMachine, ~Copyable {
             phase = .closed
             return connack
         }
+        let method = connack.authenticationMethod.map { bytes.at($0).array }
+        guard method == authMethod, authTurn != .client else { throw .protocolError(.authenticationMethod) }
+        authTurn = .nobody
         phase = .open
         peerPacketSizeMax = connack.packetSizeMax ?? .max
         peerReceiveMaximum = connack.receiveMaximum ?? .max
         peerTopicAliasMax = connack.topicAliasMax ?? 0
         peerMaximumQoS = connack.maximumQoS ?? 2
-        peerRetains = connack.retainAvailable ?? true
+        if connack.retainAvailable == false { peerFeatures.remove(.retain) }
+        if connack.wildcardAvailable == false { peerFeatures.remove(.wildcards) }
+        if connack.sharedAvailable == false { peerFeatures.remove(.shared) }
+        if connack.subscriptionIdentifiersAvailable == false { peerFeatures.remove(.identifiers) }
         // [MQTT-3.1.2-21]
         if let theirs = connack.serverKeepAlive { keepAlive = theirs }
         if keepAlive > 0 { nextLook = lastHeard + halfKeepAlive }
@@ -184,19 +223,26 @@ public struct MQTTClientMachine: ProtocolMachine, ~Copyable {
 
 extension MQTTClientMachine {
     public mutating func send(_ message: MQTTClientOutgoing, into output: inout ByteBuffer) throws(MQTTMisuse) {
-        if case .connect(let options) = message { return try connect(options, into: &output) }
+        switch message {
+        case .connect(let options): return try connect(options, into: &output)
+        case .auth(let auth): return try send(auth, into: &output)
+        default: break
+        }
         guard phase == .open else { throw .notOpen }
         let before = output.count
         do throws(MQTTMisuse) {
             switch message {
             case .publish(let publish): try send(publish, into: &output)
-            case .puback(let identifier, let reason): try puback(identifier, reason, into: &output)
+            case .puback(let identifier, let reason): try acknowledge(MQTTPacketType.puback, identifier, reason, into: &output)
+            case .pubrec(let identifier, let reason): try acknowledge(MQTTPacketType.pubrec, identifier, reason, into: &output)
+            case .pubrel(let identifier, let reason): try acknowledge(MQTTPacketType.pubrel, identifier, reason, into: &output)
+            case .pubcomp(let identifier, let reason): try acknowledge(MQTTPacketType.pubcomp, identifier, reason, into: &output)
             case .subscribe(let identifier, let subscriptionIdentifier, let subscriptions):
                 try subscribe(identifier, subscriptionIdentifier, subscriptions, into: &output)
             case .unsubscribe(let identifier, let filters): try unsubscribe(identifier, filters, into: &output)
             case .pingreq: output.append(0xC000 as UInt16)
             case .disconnect(let reason, let sessionExpiry): try disconnect(reason, sessionExpiry, into: &output)
-            case .connect: break
+            case .connect, .auth: break
             }
             // [MQTT-3.2.2-15]
             guard output.count - before <= Int(peerPacketSizeMax) else { throw .packetTooLarge }
@@ -212,7 +258,8 @@ extension MQTTClientMachine {
         hasSentSinceLook = true
         switch message {
         case .publish(let publish) where publish.qos > 0: unacknowledgedByServer += 1
-        case .puback: if unacknowledged > 0 { unacknowledged -= 1 }
+        case .puback, .pubcomp: if unacknowledged > 0 { unacknowledged -= 1 }
+        case .pubrec(_, let reason): if reason.isFailure, unacknowledged > 0 { unacknowledged -= 1 }
         case .disconnect: phase = .closed
         default: break
         }
@@ -229,12 +276,14 @@ extension MQTTClientMachine {
         receiveMaximum = options.receiveMaximum
         topicAliasMax = options.topicAliasMax
         sessionEndsWithConnection = options.sessionExpiry == 0
+        authMethod = options.authenticationMethod
+        authTurn = authMethod == nil ? .nobody : .server
         phase = .connecting
     }
 
     private func send(_ publish: MQTTPublish.Owned, into output: inout ByteBuffer) throws(MQTTMisuse) {
-        guard publish.qos < 2, publish.qos <= peerMaximumQoS, publish.qos > 0 || !publish.duplicate else { throw .qosNotSupported }
-        guard peerRetains || !publish.retain else { throw .retainNotSupported }
+        guard publish.qos <= peerMaximumQoS, publish.qos > 0 || !publish.duplicate else { throw .qosNotSupported }
+        guard peerFeatures.contains(.retain) || !publish.retain else { throw .retainNotSupported }
         guard publish.qos == 0 || publish.packetIdentifier != 0 else { throw .packetIdentifierZero }
         guard publish.qos == 0 || unacknowledgedByServer < peerReceiveMaximum else { throw .receiveMaximumReached }
         try publish.topic.checkTopicName(levelsMax: limits.topicLevelsMax)
@@ -257,9 +306,18 @@ extension MQTTClientMachine {
         return 0
     }
 
-    private func puback(_ identifier: UInt16, _ reason: MQTTReason, into output: inout ByteBuffer) throws(MQTTMisuse) {
+    private func acknowledge(_ type: UInt8, _ identifier: UInt16, _ reason: MQTTReason, into output: inout ByteBuffer) throws(MQTTMisuse) {
         guard identifier != 0 else { throw .packetIdentifierZero }
-        MQTTEncoder.puback(version, identifier, reason, into: &output)
+        MQTTEncoder.acknowledge(type, version, identifier, reason, into: &output)
+    }
+
+    private mutating func send(_ auth: MQTTAuth.Owned, into output: inout ByteBuffer) throws(MQTTMisuse) {
+        guard phase == .open || phase == .connecting && authTurn != .nobody else { throw .notOpen }
+        let fits = auth.reason == .continueAuthentication && authTurn == .client || auth.reason == .reAuthenticate && phase == .open && authTurn == .nobody
+        guard fits, auth.method == authMethod else { throw .authenticationInvalid }
+        try auth.encode(peerSizeMax: peerPacketSizeMax, into: &output)
+        authTurn = .server
+        hasSentSinceLook = true
     }
 
     private func subscribe(
@@ -268,6 +326,7 @@ extension MQTTClientMachine {
         guard identifier != 0 else { throw .packetIdentifierZero }
         guard !subscriptions.isEmpty else { throw .nothingListed }
         guard subscriptionIdentifier < 1 << 28 else { throw .propertiesInvalid }
+        guard subscriptionIdentifier == 0 || peerFeatures.contains(.identifiers) else { throw .subscriptionIdentifiersNotSupported }
         var rest = ByteBuffer()
         rest.append(identifier)
         if version == .v5 {
@@ -278,10 +337,12 @@ extension MQTTClientMachine {
         for subscription in subscriptions {
             let options = subscription.options
             try subscription.filter.checkTopicFilter(version: version, levelsMax: limits.topicLevelsMax)
-            guard options.isLegal(version), version == .v3_1_1 || !options.noLocal || !MQTTText.isShared(subscription.filter.span) else {
-                throw .topicFilterInvalid
+            let isShared = version == .v5 && MQTTText.isShared(subscription.filter.span)
+            guard options.isLegal(version), !options.noLocal || !isShared else { throw .topicFilterInvalid }
+            guard !isShared || peerFeatures.contains(.shared) else { throw .sharedSubscriptionsNotSupported }
+            if !peerFeatures.contains(.wildcards), subscription.filter.contains(where: { $0 == UInt8(ascii: "+") || $0 == UInt8(ascii: "#") }) {
+                throw .wildcardSubscriptionsNotSupported
             }
-            guard options.qos < 2 else { throw .qosNotSupported }
             rest.append(field: subscription.filter.span)
             rest.append(options.rawValue)
         }

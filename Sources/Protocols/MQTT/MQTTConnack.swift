@@ -2,7 +2,7 @@ public import MartletBytes
 
 /// The server's answer to CONNECT, owning its bytes. `nil`: the property is not sent (or was not).
 ///
-/// v3.1.1 sends `sessionPresent` and `reason` alone, as one of its return codes.
+/// v3.1.1 sends `sessionPresent` and `reason` alone, as one of its return codes; v3.1 the return code alone.
 public struct MQTTConnack: Equatable, Sendable {
     public var reason: MQTTReason
     public var sessionPresent: Bool
@@ -21,6 +21,9 @@ public struct MQTTConnack: Equatable, Sendable {
     /// v5's Response Information.
     public var responseAddress: String?
     public var serverReference: String?
+    /// CONNECT's, once an enhanced authentication has succeeded (section 4.12).
+    public var authenticationMethod: [UInt8]?
+    public var authenticationData: [UInt8]?
     /// User properties as they are encoded.
     public var userProperties: [UInt8] = []
 
@@ -47,6 +50,8 @@ public struct MQTTConnack: Equatable, Sendable {
         public var serverKeepAlive: UInt16?
         public var responseAddress: ByteRange?
         public var serverReference: ByteRange?
+        public var authenticationMethod: ByteRange?
+        public var authenticationData: ByteRange?
         /// v5: all properties, without their length.
         public var properties = ByteRange.empty
     }
@@ -55,7 +60,7 @@ public struct MQTTConnack: Equatable, Sendable {
 extension MQTTConnack {
     func encode(_ version: MQTTVersion, peerSizeMax: UInt32, into output: inout ByteBuffer) {
         // [MQTT-3.2.2-6]; 3.1.1: [MQTT-3.2.2-4]: no session is present when the answer is no.
-        let flags: UInt8 = sessionPresent && reason == .success ? 1 : 0
+        let flags: UInt8 = sessionPresent && reason == .success && version != .v3_1 ? 1 : 0
         output.append(MQTTPacketType.connack << 4)
         guard version == .v5 else {
             output.append(2 as UInt8)
@@ -87,6 +92,8 @@ extension MQTTConnack {
         if let serverKeepAlive { properties.add(.serverKeepAlive, UInt32(serverKeepAlive)) }
         if let responseAddress { properties.add(.responseInformation, responseAddress) }
         if let serverReference { properties.add(.serverReference, serverReference) }
+        if let authenticationMethod { properties.add(.authenticationMethod, authenticationMethod.span) }
+        if let authenticationData { properties.add(.authenticationData, authenticationData.span) }
         if withTexts, let reasonText { properties.add(.reasonString, reasonText) }
         if withTexts { properties.add(encoded: userProperties) }
         return properties
@@ -98,10 +105,11 @@ extension MQTTConnack.Received {
         var reader = frame.reader(in: bytes)
         let flags = try reader.byte()
         let code = try reader.byte()
-        guard flags <= 1 else { throw .malformed(.connackFlags) }
-        sessionPresent = flags == 1
+        // 3.1 leaves the byte open.
+        guard flags <= 1 || version == .v3_1 else { throw .malformed(.connackFlags) }
+        sessionPresent = flags == 1 && version != .v3_1
         reason = .success
-        if version == .v3_1_1 || frame.count == 2 && code == 1 {
+        if version != .v5 || frame.count == 2 && code == 1 {
             // A server that knows 3.1.1 alone refuses a v5 CONNECT in its own form: code 1 without properties.
             guard let reason = MQTTReason(returnCode: code) else { throw .malformed(.reasonCode) }
             self.reason = reason
@@ -133,10 +141,11 @@ extension MQTTConnack.Received {
             case .serverKeepAlive: serverKeepAlive = UInt16(property.number)
             case .responseInformation: responseAddress = property.text
             case .serverReference: serverReference = property.text
+            case .authenticationMethod: authenticationMethod = property.text
+            case .authenticationData: authenticationData = property.text
             default: break
             }
         }
-        if walk.has(.authenticationMethod) { throw .authenticationMethodNotSupported }
     }
 
     public func owned(in bytes: Span<UInt8>) -> MQTTConnack {
@@ -155,6 +164,8 @@ extension MQTTConnack.Received {
         connack.serverKeepAlive = serverKeepAlive
         if let responseAddress { connack.responseAddress = bytes.at(responseAddress).text }
         if let serverReference { connack.serverReference = bytes.at(serverReference).text }
+        if let authenticationMethod { connack.authenticationMethod = bytes.at(authenticationMethod).array }
+        if let authenticationData { connack.authenticationData = bytes.at(authenticationData).array }
         connack.userProperties = bytes.copyProperties(properties) { $0 == .userProperty }
         return connack
     }

@@ -2,11 +2,13 @@ public import MartletBytes
 
 /// A CONNECT packet: ranges into the machine's input.
 ///
-/// Invariant: what v3.1.1 has no field for holds the value that v5 gives as equal: a clean session ends with its connection
+/// Invariant: what versions before v5 have no field for holds the value that v5 gives as equal: a clean session ends with its connection
 /// (`sessionExpiry` 0), another never (`.max`).
 public struct MQTTConnect: Equatable, Sendable {
     public var version: MQTTVersion
-    /// v3.1.1: Clean Session.
+    /// The level byte's high bit: the client is another server's bridge. (mosquitto's bridges say so, in v3.1 and v3.1.1.)
+    public var isBridge: Bool
+    /// Before v5: Clean Session.
     public var cleanStart: Bool
     /// Seconds; 0: none.
     public var keepAlive: UInt16
@@ -25,7 +27,10 @@ public struct MQTTConnect: Equatable, Sendable {
     public var requestsProblemText = true
     /// v5's Request Response Information.
     public var requestsResponseAddress = false
-    /// v5: without their length; all checked. v3.1.1: empty.
+    /// v5: who speaks an enhanced authentication answers with AUTH (section 4.12); others refuse with "bad authentication method".
+    public var authenticationMethod: ByteRange?
+    public var authenticationData: ByteRange?
+    /// v5: without their length; all checked. Before: empty.
     public var properties: ByteRange
 }
 
@@ -53,15 +58,15 @@ struct MQTTConnectFlags {
     var hasPassword: Bool { rawValue & 0x40 != 0 }
     var hasUserName: Bool { rawValue & 0x80 != 0 }
 
-    /// [MQTT-3.1.2-3], [MQTT-3.1.2-11], [MQTT-3.1.2-12], [MQTT-3.1.2-13]; 3.1.1 alone: [MQTT-3.1.2-22], a password needs a user name.
+    /// [MQTT-3.1.2-3], [MQTT-3.1.2-11], [MQTT-3.1.2-12], [MQTT-3.1.2-13]; 3.1.1: [MQTT-3.1.2-22], a password needs a user name.
     func isLegal(_ version: MQTTVersion) -> Bool {
         rawValue & 1 == 0 && willQoS < 3 && (hasWill || rawValue & 0x38 == 0) && (version == .v5 || hasUserName || !hasPassword)
     }
 }
 
 extension MQTTConnect {
-    /// The protocol level, behind the protocol name [MQTT-3.1.2-1]. "MQIsdp", the name until MQTT 3.1, is an old version's.
-    static func readLevel(_ frame: MQTTFrame, in bytes: Span<UInt8>) throws(MQTTViolation) -> UInt8 {
+    /// The protocol level, behind the protocol name [MQTT-3.1.2-1]. MQTT 3.1 has a name of its own, "MQIsdp".
+    static func readLevel(_ frame: MQTTFrame, in bytes: Span<UInt8>) throws(MQTTViolation) -> (level: UInt8, version: MQTTVersion?) {
         var reader = frame.reader(in: bytes)
         let name = bytes.at(try reader.binary())
         let current = protocolName
@@ -69,17 +74,23 @@ extension MQTTConnect {
         let isCurrent = name.equals(current.span)
         guard isCurrent || name.equals(old.span) else { throw .malformed(.protocolName) }
         let level = try reader.byte()
-        guard isCurrent || level == 3 else { throw .malformed(.protocolName) }
-        return level
+        switch level {
+        case 3, 0x83: return (level, isCurrent ? nil : .v3_1)
+        case _ where !isCurrent: throw .malformed(.protocolName)
+        case 4, 0x84: return (level, .v3_1_1)
+        default: return (level, level == 5 ? .v5 : nil)
+        }
     }
 
-    static let protocolName: [UInt8] = Array("MQTT".utf8)
+    static func protocolName(_ version: MQTTVersion) -> [UInt8] { version == .v3_1 ? oldProtocolName : protocolName }
+    private static let protocolName: [UInt8] = Array("MQTT".utf8)
     private static let oldProtocolName: [UInt8] = Array("MQIsdp".utf8)
 
     /// Name and level have been judged.
     init(_ frame: MQTTFrame, in bytes: Span<UInt8>, version: MQTTVersion, levelsMax: UInt16) throws(MQTTViolation) {
         var reader = frame.reader(in: bytes)
-        reader.offset += 7
+        reader.offset += version == .v3_1 ? 9 : 7
+        isBridge = bytes[reader.offset - 1] >= 0x80
         let flags = MQTTConnectFlags(rawValue: try reader.byte())
         guard flags.isLegal(version) else { throw .malformed(.connectFlags) }
         self.version = version
@@ -90,15 +101,15 @@ extension MQTTConnect {
         clientID = .empty
         try readProperties(in: bytes)
         clientID = try reader.text()
-        if version == .v3_1_1, clientID.isEmpty, !cleanStart { throw .clientIdentifierNotValid }
+        // 3.1 asks for 1 to 23 characters (section 3.1); longer ones are taken, as elsewhere.
+        if clientID.isEmpty, version == .v3_1 || version == .v3_1_1 && !cleanStart { throw .clientIdentifierNotValid }
         if flags.hasWill {
-            let will = try Self.readWill(&reader, flags, version: version, levelsMax: levelsMax)
-            // [MQTT-3.2.2-12]; v3.1.1 has no word for it, there the delivery is downgraded.
-            if version == .v5, will.qos > 1 { throw .qosNotSupported }
-            self.will = will
+            will = try Self.readWill(&reader, flags, version: version, levelsMax: levelsMax)
         }
-        if flags.hasUserName { userName = try reader.text() }
-        if flags.hasPassword { password = try reader.binary() }
+        // 3.1, section 3.1: the remaining length takes precedence over these flags.
+        let mayEnd = version == .v3_1
+        if flags.hasUserName, !(mayEnd && reader.isAtEnd) { userName = try reader.text() }
+        if flags.hasPassword, !(mayEnd && reader.isAtEnd) { password = try reader.binary() }
         try reader.end()
     }
 
@@ -112,10 +123,11 @@ extension MQTTConnect {
             case .topicAliasMaximum: topicAliasMax = UInt16(property.number)
             case .requestProblemInformation: requestsProblemText = property.number == 1
             case .requestResponseInformation: requestsResponseAddress = property.number == 1
+            case .authenticationMethod: authenticationMethod = property.text
+            case .authenticationData: authenticationData = property.text
             default: break
             }
         }
-        if walk.has(.authenticationMethod) { throw .authenticationMethodNotSupported }
     }
 
     private static func readWill(
@@ -163,6 +175,8 @@ extension MQTTConnect {
         options.topicAliasMax = topicAliasMax
         options.requestsProblemText = requestsProblemText
         options.requestsResponseAddress = requestsResponseAddress
+        if let authenticationMethod { options.authenticationMethod = bytes.at(authenticationMethod).array }
+        if let authenticationData { options.authenticationData = bytes.at(authenticationData).array }
         options.userProperties = bytes.copyProperties(properties) { $0 == .userProperty }
         return options
     }

@@ -10,7 +10,7 @@ public struct MQTTConnectOptions: Equatable, Sendable {
     public var userName: [UInt8]?
     public var password: [UInt8]?
     public var will: Will?
-    /// Seconds; `.max`: never. v3.1.1 derives it from `cleanStart`.
+    /// Seconds; `.max`: never. Before v5 it follows from `cleanStart`.
     public var sessionExpiry: UInt32 = 0
     public var receiveMaximum: UInt16 = .max
     /// The machine lowers it to its own limit.
@@ -18,6 +18,10 @@ public struct MQTTConnectOptions: Equatable, Sendable {
     public var topicAliasMax: UInt16 = 0
     public var requestsProblemText = true
     public var requestsResponseAddress = false
+    /// UTF-8, v5 alone: asks for an enhanced authentication (section 4.12).
+    public var authenticationMethod: [UInt8]?
+    /// Only with a method.
+    public var authenticationData: [UInt8]?
     /// User properties as they are encoded, v5 alone.
     public var userProperties: [UInt8] = []
 
@@ -55,11 +59,13 @@ extension MQTTConnectOptions {
 
     /// Judges what the server would; the machine's caller is told before anything is written.
     private func check(levelsMax: UInt16) throws(MQTTMisuse) {
-        let fields = [clientID, userName ?? [], password ?? [], will?.topic ?? [], will?.payload ?? []]
+        let fields = [clientID, userName, password, will?.topic, will?.payload, authenticationMethod, authenticationData].map { $0 ?? [] }
         guard fields.allSatisfy({ $0.count <= 65_535 }) else { throw .fieldTooLong }
         let user = userName ?? []
+        let method = authenticationMethod ?? []
         guard MQTTConnectFlags(rawValue: flags).isLegal(version), MQTTText.isText(clientID.span), MQTTText.isText(user.span),
-            version == .v5 || !clientID.isEmpty || cleanStart, receiveMaximum > 0, packetSizeMax > 0
+            version == .v5 || !clientID.isEmpty || cleanStart && version != .v3_1, receiveMaximum > 0, packetSizeMax > 0,
+            MQTTText.isText(method.span), authenticationMethod == nil ? authenticationData == nil : version == .v5
         else { throw .connectInvalid }
         try userProperties.checkProperties(at: .connect)
         guard let will else { return }
@@ -71,7 +77,7 @@ extension MQTTConnectOptions {
     func encode(levelsMax: UInt16, into output: inout ByteBuffer) throws(MQTTMisuse) {
         try check(levelsMax: levelsMax)
         var rest = ByteBuffer()
-        let name = MQTTConnect.protocolName
+        let name = MQTTConnect.protocolName(version)
         rest.append(field: name.span)
         rest.append(version.rawValue)
         rest.append(flags)
@@ -104,6 +110,8 @@ extension MQTTConnectOptions {
         if topicAliasMax > 0 { properties.add(.topicAliasMaximum, UInt32(topicAliasMax)) }
         if !requestsProblemText { properties.add(.requestProblemInformation, false) }
         if requestsResponseAddress { properties.add(.requestResponseInformation, true) }
+        if let authenticationMethod { properties.add(.authenticationMethod, authenticationMethod.span) }
+        if let authenticationData { properties.add(.authenticationData, authenticationData.span) }
         properties.add(encoded: userProperties)
         return properties
     }

@@ -1,6 +1,6 @@
 public import MartletBytes
 
-/// A PUBLISH packet: ranges into the machine's input, 32 bytes.
+/// A PUBLISH packet: ranges into the machine's input, 36 bytes.
 ///
 /// Not here: what the properties say (`MQTTPropertyCursor` reads them for whoever needs one), and which topic an alias stands
 /// for: the table belongs to whoever keeps the topics.
@@ -14,19 +14,22 @@ public struct MQTTPublish: Equatable, Sendable {
     public var packetIdentifier: UInt16
     /// 0: none. Never above what this side announced.
     public var topicAlias: UInt16
+    /// Seconds; `.max`: none was given (section 3.3.2.3.3).
+    public var messageExpiry: UInt32
     public var qos: UInt8
     public var retain: Bool
     public var duplicate: Bool
 
     public init(
         topic: ByteRange, properties: ByteRange = .empty, payload: ByteRange, packetIdentifier: UInt16 = 0, topicAlias: UInt16 = 0,
-        qos: UInt8 = 0, retain: Bool = false, duplicate: Bool = false
+        messageExpiry: UInt32 = .max, qos: UInt8 = 0, retain: Bool = false, duplicate: Bool = false
     ) {
         self.topic = topic
         self.properties = properties
         self.payload = payload
         self.packetIdentifier = packetIdentifier
         self.topicAlias = topicAlias
+        self.messageExpiry = messageExpiry
         self.qos = qos
         self.retain = retain
         self.duplicate = duplicate
@@ -71,13 +74,13 @@ struct MQTTPublishRules {
 }
 
 extension MQTTPublish {
-    /// The flags have been judged: QoS 0 or 1.
+    /// The flags have been judged: not QoS 3.
     @inline(__always)
     init(_ frame: MQTTFrame, in bytes: Span<UInt8>, version: MQTTVersion, rules: @autoclosure () -> MQTTPublishRules, levelsMax: UInt16) throws(MQTTViolation) {
         guard frame.count >= 2 else { throw .malformed(.cutShort) }
         let topicCount = Int(bytes.uint16(at: frame.body))
         var at = frame.body + 2 + topicCount
-        let hasIdentifier = frame.first & 2 != 0
+        let hasIdentifier = frame.first & 6 != 0
         guard at + (hasIdentifier ? 2 : 0) <= frame.end else { throw .malformed(.cutShort) }
         let topic = ByteRange(frame.body + 2, topicCount)
         try MQTTText.checkTopicName(bytes, topic, levelsMax: levelsMax)
@@ -89,19 +92,20 @@ extension MQTTPublish {
         }
         var properties = ByteRange.empty
         var alias: UInt16 = 0
+        var expiry = UInt32.max
         if version == .v5 {
             guard at < frame.end else { throw .malformed(.cutShort) }
             if bytes[at] == 0 {
                 at += 1
             } else {
-                (properties, alias) = try Self.readProperties(frame, in: bytes, at: at, rules: rules())
+                (properties, alias, expiry) = try Self.readProperties(frame, in: bytes, at: at, rules: rules())
                 at = properties.end
             }
         }
         if topicCount == 0, alias == 0 { throw Self.emptyTopic(version) }
         self.init(
             topic: topic, properties: properties, payload: ByteRange(at, frame.end - at), packetIdentifier: identifier, topicAlias: alias,
-            qos: frame.first >> 1 & 1, retain: frame.first & 1 != 0, duplicate: frame.first & 8 != 0)
+            messageExpiry: expiry, qos: frame.first >> 1 & 3, retain: frame.first & 1 != 0, duplicate: frame.first & 8 != 0)
     }
 
     @inline(never)
@@ -110,17 +114,19 @@ extension MQTTPublish {
     @inline(never)
     private static func readProperties(
         _ frame: MQTTFrame, in bytes: Span<UInt8>, at offset: Int, rules: MQTTPublishRules
-    ) throws(MQTTViolation) -> (ByteRange, UInt16) {
+    ) throws(MQTTViolation) -> (ByteRange, alias: UInt16, expiry: UInt32) {
         var reader = frame.reader(in: bytes)
         reader.offset = offset
         let properties = try reader.properties()
         var alias: UInt16 = 0
+        var expiry = UInt32.max
         var walk = MQTTCheckedProperties(properties, in: bytes, at: rules.place)
         while let property = try walk.next() {
+            if property.identifier == .messageExpiryInterval { expiry = property.number }
             guard property.identifier == .topicAlias else { continue }
             guard property.number <= UInt32(rules.topicAliasMax) else { throw .topicAliasInvalid }
             alias = UInt16(property.number)
         }
-        return (properties, alias)
+        return (properties, alias, expiry)
     }
 }

@@ -8,10 +8,12 @@ extension MQTTReason {
         }
     }
 
-    /// [MQTT-3.4.2-1]: PUBACK carries one of these.
-    var fitsPuback: Bool {
+    /// [MQTT-3.4.2-1], [MQTT-3.5.2-1]: PUBACK and PUBREC carry one of these; [MQTT-3.6.2-1], [MQTT-3.7.2-1]: PUBREL and PUBCOMP one of two.
+    func fitsAcknowledgement(_ type: UInt8) -> Bool {
         switch rawValue {
-        case 0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99: true
+        case 0x00: true
+        case 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99: type == MQTTPacketType.puback || type == MQTTPacketType.pubrec
+        case 0x92: type == MQTTPacketType.pubrel || type == MQTTPacketType.pubcomp
         default: false
         }
     }
@@ -32,6 +34,9 @@ extension MQTTReason {
         default: false
         }
     }
+
+    /// [MQTT-3.15.2-1]: AUTH carries one of these.
+    var fitsAuth: Bool { self == .success || self == .continueAuthentication || self == .reAuthenticate }
 
     /// [MQTT-3.14.2-1]: DISCONNECT carries one of these. Which side may send which is not enforced: peers get it wrong, and nothing depends on it.
     var fitsDisconnect: Bool {

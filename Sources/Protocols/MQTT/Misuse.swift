@@ -18,6 +18,11 @@ public enum MQTTMisuse: Error, Equatable, Sendable {
     case packetTooLarge
     case qosNotSupported
     case retainNotSupported
+    case wildcardSubscriptionsNotSupported
+    case sharedSubscriptionsNotSupported
+    case subscriptionIdentifiersNotSupported
+    /// AUTH or CONNACK: another method than CONNECT's, a reason that is not this side's, or not its turn (section 4.12).
+    case authenticationInvalid
     /// The peer has as many unacknowledged messages as it allowed.
     case receiveMaximumReached
 }

@@ -11,6 +11,9 @@ public struct MQTTProperty: Equatable, Sendable {
     public var value: ByteRange
     /// The whole property, identifier included: what a forwarder copies.
     public var whole: ByteRange
+
+    /// Where the value begins: of a number its first byte, of a text its length. A copy of a number can be patched there.
+    public var valueOffset: Int { Int(whole.start) + 1 }
 }
 
 /// The properties of MQTT 5.0 (table 2-4).
@@ -68,11 +71,12 @@ public enum MQTTPropertyIdentifier: UInt8, Sendable {
         case .assignedClientIdentifier, .serverKeepAlive, .responseInformation, .maximumQoS, .retainAvailable,
             .wildcardSubscriptionAvailable, .subscriptionIdentifierAvailable, .sharedSubscriptionAvailable:
             .connack
-        case .authenticationMethod, .authenticationData, .receiveMaximum, .topicAliasMaximum, .maximumPacketSize: [.connect, .connack]
+        case .authenticationMethod, .authenticationData: [.connect, .connack, .auth]
+        case .receiveMaximum, .topicAliasMaximum, .maximumPacketSize: [.connect, .connack]
         case .requestProblemInformation, .requestResponseInformation: .connect
         case .willDelayInterval: .will
         case .serverReference: [.connack, .disconnectFromServer]
-        case .reasonString: [.connack, .acknowledgement, .disconnectFromClient, .disconnectFromServer]
+        case .reasonString: [.connack, .acknowledgement, .disconnectFromClient, .disconnectFromServer, .auth]
         case .topicAlias: [.publishToServer, .publishToClient]
         case .userProperty: .everywhere
         }
@@ -88,13 +92,14 @@ struct MQTTPropertyPlace: OptionSet, Sendable {
     static var will: Self { Self(rawValue: 4) }
     static var publishToServer: Self { Self(rawValue: 8) }
     static var publishToClient: Self { Self(rawValue: 16) }
-    /// PUBACK, SUBACK, UNSUBACK.
+    /// PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK.
     static var acknowledgement: Self { Self(rawValue: 32) }
     static var subscribe: Self { Self(rawValue: 64) }
     static var unsubscribe: Self { Self(rawValue: 128) }
     static var disconnectFromClient: Self { Self(rawValue: 256) }
     static var disconnectFromServer: Self { Self(rawValue: 512) }
-    static var everywhere: Self { Self(rawValue: 1023) }
+    static var auth: Self { Self(rawValue: 1024) }
+    static var everywhere: Self { Self(rawValue: 2047) }
 }
 
 /// Walks the properties of a packet that a machine has accepted. Ranges speak of `bytes`, the machine's input.
@@ -108,6 +113,13 @@ public struct MQTTPropertyCursor: ~Escapable {
     public init(_ properties: ByteRange, in bytes: Span<UInt8>) {
         let isInside = properties.end <= bytes.count
         reader = ByteReader(bytes.extracting(0..<(isInside ? properties.end : 0)), offset: isInside ? Int(properties.start) : 0)
+    }
+
+    /// The first property of this kind from here on, e.g. the message expiry interval that a forwarder lowers (section 3.3.2.3.3).
+    @_lifetime(self: copy self)
+    public mutating func first(_ identifier: MQTTPropertyIdentifier) -> MQTTProperty? {
+        while let property = next() { if property.identifier == identifier { return property } }
+        return nil
     }
 
     @_lifetime(self: copy self)

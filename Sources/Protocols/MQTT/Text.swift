@@ -88,6 +88,13 @@ enum MQTTText {
         try checkLevels(filter.extracting((at + 1)...), levelsMax: levelsMax)
     }
 
+    /// Tells texts apart where their bytes cannot be kept; never 0 (FNV-1a, 32 bits).
+    static func fingerprint(_ text: Span<UInt8>) -> UInt32 {
+        var hash: UInt32 = 0x811C_9DC5
+        for index in text.indices { hash = (hash ^ UInt32(text[index])) &* 0x0100_0193 }
+        return max(hash, 1)
+    }
+
     /// Whether `filter` begins with `$share/`.
     static func isShared(_ filter: Span<UInt8>) -> Bool {
         let prefix = sharePrefix

@@ -14,8 +14,6 @@ public enum MQTTViolation: Error, Equatable, Sendable {
     case unsupportedVersion(UInt8)
     /// MQTT 3.1.1 [MQTT-3.1.3-8]: an empty client identifier needs a clean session.
     case clientIdentifierNotValid
-    /// The client wants enhanced authentication, which this side does not speak.
-    case authenticationMethodNotSupported
     /// Server: nothing heard for one and a half times the keep-alive [MQTT-3.1.2-22]. Client: no answer to PINGREQ.
     case keepAliveExpired
     /// No CONNECT (server) or no CONNACK (client) in time.
@@ -39,7 +37,6 @@ public enum MQTTViolation: Error, Equatable, Sendable {
         case .packetTooLarge: .packetTooLarge
         case .unsupportedVersion: .unsupportedProtocolVersion
         case .clientIdentifierNotValid: .clientIdentifierNotValid
-        case .authenticationMethodNotSupported: .badAuthenticationMethod
         case .keepAliveExpired: .keepAliveTimeout
         case .connectTimedOut: .maximumConnectTime
         case .qosNotSupported: .qosNotSupported
@@ -61,7 +58,6 @@ extension MQTTViolation: CustomStringConvertible {
         case .secondConnect: "a second CONNECT"
         case .unsupportedVersion(let level): "unsupported protocol level \(level)"
         case .clientIdentifierNotValid: "an empty client identifier without a clean session"
-        case .authenticationMethodNotSupported: "unsupported authentication method"
         case .keepAliveExpired: "nothing heard within the keep-alive"
         case .connectTimedOut: "the connection was not opened in time"
         case .qosNotSupported: "QoS above the announced maximum"
@@ -111,6 +107,8 @@ public enum MQTTFault: String, Equatable, Sendable {
     /// An empty topic name needs a topic alias.
     case noTopic = "no topic name and no topic alias"
     case authenticationData = "authentication data without a method"
+    /// Section 4.12: CONNECT's method stands in every AUTH and in a successful CONNACK.
+    case authenticationMethod = "no authentication method, or another than CONNECT's"
     /// [MQTT-3.14.2-2], section 3.14.2.2.2
     case sessionExpiry = "session expiry set that was zero in CONNECT"
     case unexpectedPacket = "packet that this side must not be sent now"

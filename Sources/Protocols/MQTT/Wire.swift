@@ -57,7 +57,9 @@ enum MQTTPacketType {
     static var connack: UInt8 { 2 }
     static var publish: UInt8 { 3 }
     static var puback: UInt8 { 4 }
+    static var pubrec: UInt8 { 5 }
     static var pubrel: UInt8 { 6 }
+    static var pubcomp: UInt8 { 7 }
     static var subscribe: UInt8 { 8 }
     static var suback: UInt8 { 9 }
     static var unsubscribe: UInt8 { 10 }
@@ -67,8 +69,12 @@ enum MQTTPacketType {
     static var disconnect: UInt8 { 14 }
     static var auth: UInt8 { 15 }
 
-    /// The flags a type must carry, but for PUBLISH [MQTT-2.1.3-1].
-    static func flags(_ type: UInt8) -> UInt8 { type == pubrel || type == subscribe || type == unsubscribe ? 2 : 0 }
+    /// Whether the flags are those the type must carry, but for PUBLISH [MQTT-2.1.3-1]. MQTT 3.1 has DUP where others reserve 0010.
+    static func hasFlags(_ first: UInt8, _ version: MQTTVersion) -> Bool {
+        reserves0010(first >> 4) ? first & (version == .v3_1 ? 7 : 15) == 2 : first & 15 == 0
+    }
+
+    static func reserves0010(_ type: UInt8) -> Bool { type == pubrel || type == subscribe || type == unsubscribe }
 
     /// Judges the first byte of a packet that is not an ordinary PUBLISH; `accepted` has a bit for each type this side takes.
     static func check(_ first: UInt8, version: MQTTVersion, accepted: UInt16) throws(MQTTViolation) {
@@ -76,20 +82,19 @@ enum MQTTPacketType {
         if type == publish {
             switch first >> 1 & 3 {
             case 0: if first & 8 != 0 { throw .malformed(.duplicateQoSZero) }
-            case 2: throw .qosNotSupported
             case 3: throw .malformed(.qosThree)
             default: break
             }
             return
         }
         guard type != 0, type != auth || version == .v5 else { throw .malformed(.reservedPacketType) }
-        guard first & 15 == flags(type) else { throw .malformed(.fixedHeaderFlags) }
+        guard hasFlags(first, version) else { throw .malformed(.fixedHeaderFlags) }
         guard accepted >> UInt16(type) & 1 == 1 else { throw .protocolError(.unexpectedPacket) }
     }
 
-    /// Whether `first` begins a PUBLISH that needs no further look at its flags: QoS 0 without DUP, or QoS 1.
+    /// Whether `first` begins a PUBLISH that needs no further look at its flags: QoS 0 without DUP, QoS 1, or QoS 2.
     @inline(__always)
-    static func isPlainPublish(_ first: UInt8) -> Bool { first >> 4 == publish && 0x0C0F >> UInt16(first & 15) & 1 == 1 }
+    static func isPlainPublish(_ first: UInt8) -> Bool { first >> 4 == publish && 0x3C3F >> UInt16(first & 15) & 1 == 1 }
 }
 
 extension ByteReader {

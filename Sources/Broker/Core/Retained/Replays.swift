@@ -184,7 +184,7 @@ extension BrokerCore {
 
     private mutating func passOnReplay(_ message: borrowing Message, _ target: RouteTarget, _ effects: inout Effects) {
         let index = effects.deliveries.count
-        passOn(target, &effects)
+        passOn(message, target, &effects)
         guard effects.deliveries.count > index else { return }
         let stored = store(message)
         messages[stored.number].owners = 1
