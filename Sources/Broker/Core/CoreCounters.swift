@@ -4,6 +4,10 @@ public struct CoreCounters: Sendable, Equatable {
     public var delivered: UInt64 = 0
     public var unroutable: UInt64 = 0
     public var refused: UInt64 = 0
+    /// Retained publications beyond the limits; among those refused.
+    public var retainedRefused: UInt64 = 0
+    /// Given to a queue or its consumer out of what a hub keeps; delivered ones count there too.
+    public var replayed: UInt64 = 0
     /// At most once, and its consumer was away or could not keep up.
     public var droppedSlow: UInt64 = 0
     /// Made room for a newer one.

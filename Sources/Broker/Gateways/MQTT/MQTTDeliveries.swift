@@ -68,7 +68,9 @@ struct MQTTDeliveries: ~Copyable {
     private mutating func accepts(_ delivery: Delivery, _ message: borrowing Message, _ gateway: MQTTGateway, _ outputs: OutputTable) -> Bool {
         let slot = gateway.sessions.value[delivery.token].slot, loop = gateway.shard.loop
         loop.willWrite(slot)
-        if outputs[slot].count > gateway.options.outputBytesMax, !delivery.settles, !loop.flushEarly(slot, limit: gateway.options.outputBytesMax) {
+        if outputs[slot].count > gateway.options.outputBytesMax, !delivery.settles, !delivery.isReplay,
+            !loop.flushEarly(slot, limit: gateway.options.outputBytesMax)
+        {
             gateway.seen.value.droppedSlow &+= 1
             return false
         }
