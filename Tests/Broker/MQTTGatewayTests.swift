@@ -298,7 +298,7 @@ import Testing
         client.puback(first[0].packetIdentifier)
         #expect(client.takeTexts() == ["3"])
         client.puback(999)
-        #expect(broker.gateways[0].counters.unknownPubacks == 1)
+        #expect(broker.gateways[0].counters.unknownAcknowledgements == 1)
     }
 
     @Test("Credentials are asked for, and a refusal says which", arguments: [MQTTVersion.v5, .v3_1_1]) func credentials(version: MQTTVersion) {

@@ -6,6 +6,8 @@ public struct MinHeap<Element: Comparable> {
     @inlinable public var count: Int { elements.count }
     @inlinable public var isEmpty: Bool { elements.isEmpty }
     @inlinable public var first: Element? { elements.first }
+    /// All elements, in no order.
+    @inlinable public var all: [Element] { elements }
 
     @inlinable public mutating func insert(_ element: Element) {
         elements.append(element)

@@ -19,6 +19,15 @@ public struct BrokerCore: ~Copyable {
     var credits = Slab<Credit>()
     var publishers = Slab<Publisher>()
     var endpoints = Slab<Endpoint>()
+    /// Groups whose queue is here, their consumers, and this shard's queues that are members of groups anywhere (Groups.swift).
+    var groups: [GroupKey: QueueID] = [:]
+    var groupKeys: [QueueID: GroupKey] = [:]
+    var feeds = Slab<Feed>()
+    var feedNumbers: [Feed.Name: UInt32] = [:]
+    var memberships: [UInt64: Membership] = [:]
+    var membershipsOfQueue: [QueueID: [UInt64]] = [:]
+    var lastMembership: UInt64 = 0
+    var origins = Slab<Origin>()
     var messages = Slab<StoredMessage>()
     var matchLists = Slab<MatchList>()
     var policies: [QueuePolicy] = []
@@ -79,45 +88,48 @@ public struct BrokerCore: ~Copyable {
     }
 
     /// Removes a queue with its bindings, consumers and messages.
-    public mutating func deleteQueue(_ id: QueueID) {
+    public mutating func deleteQueue(_ id: QueueID, into effects: inout Effects) {
         router.unbindAll(chain: &queues[id.number].bindingChain)
+        if queues[id.number].isMember { leaveAll(id, &effects) }
         while queues[id.number].nextConsumer != 0 { removeConsumer(ConsumerID(queues[id.number].nextConsumer)) }
-        removeBacklog(of: id)
+        removeBacklog(of: id, &effects)
         queues.remove(id.number)
     }
 
     /// Drops what waits in a queue and answers how many that were; what is unsettled stays with its consumers.
-    @discardableResult public mutating func purge(_ id: QueueID) -> Int {
+    @discardableResult public mutating func purge(_ id: QueueID, into effects: inout Effects) -> Int {
         let number = queues[id.number].backlog
         guard number != 0 else { return 0 }
         var count = 0
         // What waits for the disk has an acknowledgement to come, and stays.
         while backlogs[number].hasDeliverable {
             let (_, entry) = backlogs[number].takeNext()
+            guard !entry.message.isNone else { continue }
             backlogs[number].bytes -= UInt64(messages[entry.message.number].byteCount)
-            drop(entry)
+            drop(entry, &effects)
             count += 1
         }
         return count
     }
 
-    private mutating func removeBacklog(of id: QueueID) {
+    private mutating func removeBacklog(of id: QueueID, _ effects: inout Effects) {
         let number = queues[id.number].backlog
         guard number != 0 else { return }
         var backlog = backlogs.remove(number)
         for position in backlog.unsettled.positions {
-            if let unsettled = backlog.unsettled.value(at: position) { drop(unsettled.entry) }
+            if let unsettled = backlog.unsettled.value(at: position) { drop(unsettled.entry, &effects) }
         }
-        while !backlog.ready.isEmpty { drop(backlog.ready.removeFirst()) }
-        while !backlog.requeued.isEmpty { drop(backlog.requeued.removeFirst().entry) }
+        while !backlog.ready.isEmpty { drop(backlog.ready.removeFirst(), &effects) }
+        while !backlog.requeued.isEmpty { drop(backlog.requeued.removeFirst().entry, &effects) }
         undurableQueues.removeAll { $0 == id }
         unfinishedQueues.removeAll { $0 == id }
         queues[id.number].backlog = 0
     }
 
-    mutating func drop(_ entry: Entry) {
+    mutating func drop(_ entry: Entry, _ effects: inout Effects) {
         release(entry.message)
         release(entry.matches)
+        settleOrigin(entry.origin, .accepted, &effects)
     }
 
     public func policy(of queue: QueueID) -> QueuePolicy { policies[Int(queues[queue.number].policy)] }
@@ -144,6 +156,11 @@ public struct BrokerCore: ~Copyable {
     public mutating func unbind(_ queue: QueueID, from hub: HubID, _ pattern: Pattern) -> Bool {
         router.unbind(hub, pattern, from: .queue(queue, shard: shard), chain: &queues[queue.number].bindingChain)
     }
+
+    /// Messages kept on this shard, in whatever number of queues.
+    public var storedCount: Int { messages.count }
+    /// Memberships of this shard's queues in groups.
+    public var membershipCount: Int { memberships.count }
 
     /// Routes in the match cache.
     public var cachedRoutes: Int { cache.routes.count }

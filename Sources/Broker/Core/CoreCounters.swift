@@ -15,4 +15,24 @@ public struct CoreCounters: Sendable, Equatable {
     public var rejected: UInt64 = 0
 
     public init() {}
+
+    /// Every one, by name.
+    private static var all: [(name: String, place: WritableKeyPath<CoreCounters, UInt64>)] {
+        [
+            ("published", \.published),
+            ("delivered", \.delivered),
+            ("unroutable", \.unroutable),
+            ("refused", \.refused),
+            ("droppedSlow", \.droppedSlow),
+            ("droppedOldest", \.droppedOldest),
+            ("droppedNewest", \.droppedNewest),
+            ("expired", \.expired),
+            ("requeued", \.requeued),
+            ("rejected", \.rejected),
+        ]
+    }
+
+    public var samples: [(name: String, value: UInt64)] { Self.all.map { ($0.name, self[keyPath: $0.place]) } }
+
+    public mutating func add(_ other: CoreCounters) { for (_, place) in Self.all { self[keyPath: place] += other[keyPath: place] } }
 }

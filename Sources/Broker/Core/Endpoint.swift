@@ -16,8 +16,15 @@ public struct Endpoint: ~Copyable {
     var expiry = Instant.never
     /// The nearest time its deadline will be looked at.
     var scheduled = Instant.never
-    /// What is published in its name if its connection is lost.
+    /// What is published in its name if its connection is lost, how long after that, and when, if that has happened.
     var farewell = MessageID.none
+    var farewellDelay = Duration.zero
+    /// How long it is worth delivering from then on; nil: for ever.
+    var farewellLifetime: Duration?
+    var farewellTime = Instant.never
+
+    /// When something is to be done about it.
+    var deadline: Instant { min(expiry, farewellTime) }
 }
 
 /// An endpoint's end in the order of their times.

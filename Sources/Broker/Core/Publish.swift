@@ -23,6 +23,16 @@ extension BrokerCore {
         return nil
     }
 
+    /// An acknowledgement for what was published before: now, or nil, and it is in the effects when all of that is on disk.
+    public mutating func confirm(_ publisher: PublisherID, tag: UInt64) -> PublishOutcome? {
+        if publishers[publisher.number].waiting.isEmpty {
+            if lastTicket <= durableTicket { return .routed }
+            waitingPublishers.append(publisher)
+        }
+        publishers[publisher.number].waiting.append(Receipt(tag: tag, ownersAwaited: 0, ticket: lastTicket, outcome: .routed))
+        return nil
+    }
+
     /// Gives a message to every target: this shard's at once, the others' by mail. `receipt`: who wants to know.
     mutating func distribute(_ message: borrowing Message, receipt: ReceiptID?, _ effects: inout Effects) -> (
         outcome: PublishOutcome, ticket: UInt64, ownersAwaited: UInt16
@@ -89,7 +99,7 @@ extension BrokerCore {
             index &+= 1
             if target.flags.contains(.noLocal), origin == shard, target.queue == message.header.publisherQueue { continue }
             if target.passesAtMostOnce, atMostOnce || target.flags.contains(.atMostOnce) {
-                passOn(target, &effects)
+                passOn(message, target, &effects)
             } else if !enqueue(message, stored: &stored, target, ticket: ticket, from: origin, &effects) {
                 refused &+= 1
             }
@@ -98,7 +108,7 @@ extension BrokerCore {
     }
 
     /// At most once: to a consumer that can take it now, or nowhere.
-    @inline(__always) private mutating func passOn(_ target: RouteTarget, _ effects: inout Effects) {
+    @inline(__always) private mutating func passOn(_ message: borrowing Message, _ target: RouteTarget, _ effects: inout Effects) {
         let queue = target.queue
         var consumer = queues[queue.number].nextConsumer
         if consumer != 0, consumers[consumer].isPaused || consumers[consumer].next != consumer { consumer = nextUnpaused(of: queue) }
@@ -106,6 +116,7 @@ extension BrokerCore {
             counters.droppedSlow &+= 1
             return
         }
+        if consumers[consumer].feed != 0 { return passOn(message, toFeedOf: consumer, &effects) }
         counters.delivered &+= 1
         effects.deliveries.append(
             Delivery(
@@ -204,6 +215,11 @@ extension BrokerCore {
             if letter.outcome == .refused { publishers[id.number].waiting[index].outcome = .refused }
             releaseReceipts(of: id, &effects)
             if publishers[id.number].waiting.isEmpty { waitingPublishers.removeAll { $0 == id } }
+        case .joining: if let joining = letter.joining { admit(joining, from: origin, &effects) }
+        case .leaving: dismiss(Feed.Name(shard: origin, membership: letter.membership), &effects)
+        case .presence: setPresence(of: Feed.Name(shard: origin, membership: letter.membership), letter.isPresent, letter.limit, &effects)
+        case .fed, .passed: receiveFed(letter, from: origin, &effects)
+        case .settled: settled(Feed.Name(shard: origin, membership: letter.membership), letter.position, letter.settlement, &effects)
         }
     }
 

@@ -39,17 +39,21 @@ public struct Queue: ~Copyable {
     var backlog: UInt32 = 0
     /// Its bindings in the router.
     var bindingChain: UInt32 = 0
+    /// It draws from groups.
+    var isMember = false
 
     init(policy: UInt16) { self.policy = policy }
 }
 
-/// A message that waits in a queue.
+/// A message that waits in a queue. Without a message: a place whose entry is gone.
 struct Entry: BitwiseCopyable {
     var message: MessageID
     var matches: MatchListID
     var opaque: UInt16
     /// How often it has been given out.
     var deliveries: UInt16
+    /// It is a group's (`BrokerCore.origins`); 0: it is not.
+    var origin: UInt32 = 0
 }
 
 /// A message that a consumer has and has not settled.

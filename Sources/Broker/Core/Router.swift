@@ -12,6 +12,7 @@ public final class Router: Sendable {
     /// Raised by every change of a binding.
     public let generation = Atomic<UInt64>(0)
     private let endpoints = Mutex(EndpointRegistry())
+    private let groups = Mutex<[GroupKey: (owner: UInt8, members: Int)]>([:])
 
     /// The namespace `/` with its topic hub `amq.topic`, where all protocols meet.
     public static let defaultNamespace = 0
@@ -104,6 +105,12 @@ public final class Router: Sendable {
         return endpoints.withLock { $0.claim(identity.span, for: shard) }
     }
 
+    /// The shard that an endpoint lives on, if there is one.
+    public func owner(of identity: Span<UInt8>) -> UInt8? {
+        let identity = identity.array
+        return endpoints.withLock { $0.owner(of: identity.span) }
+    }
+
     func settle(_ identity: Span<UInt8>, as endpoint: EndpointID) {
         let identity = identity.array
         endpoints.withLock { $0.settle(identity.span, as: endpoint) }
@@ -112,6 +119,28 @@ public final class Router: Sendable {
     func release(_ identity: Span<UInt8>) {
         let identity = identity.array
         endpoints.withLock { $0.release(identity.span) }
+    }
+
+    // MARK: Groups
+
+    /// One member more; the answer is the shard that has the group. If nobody has, it is `shard`, and `make` makes it before anybody
+    /// else hears of it.
+    func joinGroup(_ key: GroupKey, from shard: UInt8, _ make: () -> Void) -> UInt8 {
+        groups.withLock { groups in
+            let group = groups[key] ?? (owner: shard, members: 0)
+            if group.members == 0 { make() }
+            groups[key] = (group.owner, group.members + 1)
+            return group.owner
+        }
+    }
+
+    /// One member less; true if it was the last, and the group is no more.
+    func leaveGroup(_ key: GroupKey) -> Bool {
+        groups.withLock { groups in
+            guard let group = groups[key] else { return false }
+            groups[key] = group.members == 1 ? nil : (group.owner, group.members - 1)
+            return group.members == 1
+        }
     }
 }
 
@@ -124,6 +153,8 @@ private struct EndpointRegistry: ~Copyable {
         owners.insert((shard, .none), identity)
         return (shard, .none)
     }
+    func owner(of identity: Span<UInt8>) -> UInt8? { owners.find(identity).map { owners[place: $0].shard } }
+
     mutating func settle(_ identity: Span<UInt8>, as endpoint: EndpointID) {
         if let place = owners.find(identity) { owners[place: place].endpoint = endpoint }
     }
