@@ -158,11 +158,11 @@ import Testing
         let retains = broker.connected("r")
         _ = retains.take()
         retains.sendRaw([0x31, 4, 0, 1, 0x74, 0])
-        #expect(retains.take().contains { if case .disconnect(.retainNotSupported, _) = $0 { true } else { false } })
+        #expect(retains.take().contains { if case .disconnect(.retainNotSupported, _, _) = $0 { true } else { false } })
         let identifies = broker.connected("i")
         _ = identifies.take()
         identifies.sendRaw([0x82, 9, 0, 1, 2, 0x0B, 1, 0, 1, 0x74, 0])
-        #expect(identifies.take().contains { if case .disconnect(.subscriptionIdentifiersNotSupported, _) = $0 { true } else { false } })
+        #expect(identifies.take().contains { if case .disconnect(.subscriptionIdentifiersNotSupported, _, _) = $0 { true } else { false } })
     }
 
     @Test("A clean start ends the session before it", arguments: forms) func cleanStart(form: Form) {
@@ -199,7 +199,7 @@ import Testing
         first.subscribe("t", qos: 1)
         _ = first.take()
         let second = broker.connected("meter", on: 2)
-        #expect(first.take().contains { if case .disconnect(.sessionTakenOver, _) = $0 { true } else { false } })
+        #expect(first.take().contains { if case .disconnect(.sessionTakenOver, _, _) = $0 { true } else { false } })
         #expect(first.hasEnded)
         guard case .connack(let connack)? = second.take().first else { Issue.record("no CONNACK"); return }
         #expect(connack.reason == .success)
@@ -231,7 +231,7 @@ import Testing
         #expect(!idle.hasEnded)
         broker.advance(by: .seconds(1))
         #expect(idle.hasEnded)
-        #expect(idle.take().contains { if case .disconnect(.keepAliveTimeout, _) = $0 { true } else { false } })
+        #expect(idle.take().contains { if case .disconnect(.keepAliveTimeout, _, _) = $0 { true } else { false } })
     }
 
     @Test("Any bytes end at most their own connection", arguments: 0..<30 as Range<UInt64>) func badInput(seed: UInt64) {

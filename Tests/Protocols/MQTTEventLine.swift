@@ -76,10 +76,6 @@ private func authLine(_ auth: MQTTAuth.Owned) -> String {
     return line.text
 }
 
-extension MQTTVersion {
-    var name: String { ["3": "v3.1", "4": "v3.1.1"]["\(rawValue)"] ?? "v5" }
-}
-
 extension MQTTServerEvent.Owned {
     var line: String {
         switch self {

@@ -1,40 +1,73 @@
 import MartletBytes
 import MartletMQTTProtocol
 
-/// Machines in the states that tests begin with.
+/// Machines in the states that tests begin with: `<role> <version> <phase>` and words that change one thing (see `Tests/Vectors/mqtt/README.md`).
 let startOfTime = Instant(nanoseconds: 0)
+let authMethod = Array("SCR".utf8)
 
 func serverMachine(_ state: String, limits: MQTTLimits = MQTTLimits()) throws -> MQTTServerMachine {
-    var machine = MQTTServerMachine(limits: limits, now: startOfTime)
-    if state == "server new" { return machine }
-    let isV5 = state.hasPrefix("server v5")
-    var options = MQTTConnectOptions(version: isV5 ? .v5 : .v3_1_1, clientID: [97])
-    options.sessionExpiry = state.hasSuffix("without expiry") ? 0 : 100
-    var client = MQTTClientMachine(limits: limits, now: startOfTime)
-    var output = ByteBuffer()
-    try client.send(.connect(options), into: &output)
-    let hello = output.span.array
-    var input = ByteReader(hello.span)
-    output.removeAll()
-    _ = try machine.nextEvent(from: &input, into: &output)
-    if !state.hasSuffix("connecting") { try machine.send(.connack(MQTTConnack()), into: &output) }
-    return machine
+    let peers = try Peers(state, limits: limits, keepAlive: 60)
+    return peers.server
 }
 
 func clientMachine(_ state: String, limits: MQTTLimits = MQTTLimits(), keepAlive: UInt16 = 60) throws -> MQTTClientMachine {
-    var machine = MQTTClientMachine(limits: limits, now: startOfTime)
-    if state == "client new" { return machine }
-    let isV5 = state.hasPrefix("client v5")
-    var options = MQTTConnectOptions(version: isV5 ? .v5 : .v3_1_1, clientID: [97])
-    options.sessionExpiry = 100
-    options.keepAlive = keepAlive
-    var output = ByteBuffer()
-    try machine.send(.connect(options), into: &output)
-    if state.hasSuffix("connecting") { return machine }
-    let connack: [UInt8] = isV5 ? [0x20, 3, 0, 0, 0] : [0x20, 2, 0, 0]
-    var input = ByteReader(connack.span)
-    _ = try machine.nextEvent(from: &input, into: &output)
-    return machine
+    let peers = try Peers(state, limits: limits, keepAlive: keepAlive)
+    return peers.client
+}
+
+func connack(method: [UInt8]? = nil) -> MQTTConnack {
+    var connack = MQTTConnack()
+    connack.authenticationMethod = method
+    return connack
+}
+
+/// A client and a server that have come as far as a state says.
+private struct Peers: ~Copyable {
+    var client: MQTTClientMachine
+    var server: MQTTServerMachine
+
+    init(_ state: String, limits: MQTTLimits, keepAlive: UInt16) throws {
+        let words = state.split(separator: " ").map(String.init)
+        var limits = limits
+        if words.contains("lenient") { limits.isStrict = false }
+        client = MQTTClientMachine(limits: limits, now: startOfTime)
+        server = MQTTServerMachine(limits: limits, now: startOfTime)
+        if words[1] == "new" { return }
+        var options = MQTTConnectOptions(version: MQTTVersion(name: words[1]), clientID: [97])
+        options.sessionExpiry = words.contains("without") ? 0 : 100
+        options.keepAlive = keepAlive
+        let challenge = MQTTServerOutgoing.auth(MQTTAuth.Owned(reason: .continueAuthentication, method: authMethod))
+        if words.contains("method") || words[2].hasSuffix("challenged") || words[2] == "re-authenticating" { options.authenticationMethod = authMethod }
+        try say(.connect(options))
+        if words[2] == "challenged" { try answer(challenge) }
+        if words[2] == "challenged" || words[2] == "connecting" { return }
+        try answer(.connack(connack(method: options.authenticationMethod)))
+        if words[2] == "open" { return }
+        try say(.auth(MQTTAuth.Owned(reason: .reAuthenticate, method: authMethod)))
+        if words[2] == "re-challenged" { try answer(challenge) }
+    }
+
+    private mutating func say(_ message: MQTTClientOutgoing) throws {
+        var output = ByteBuffer()
+        try client.send(message, into: &output)
+        let bytes = output.span.array
+        var input = ByteReader(bytes.span)
+        _ = try server.nextEvent(from: &input, into: &output)
+    }
+
+    private mutating func answer(_ message: MQTTServerOutgoing) throws {
+        var output = ByteBuffer()
+        try server.send(message, into: &output)
+        let bytes = output.span.array
+        var input = ByteReader(bytes.span)
+        _ = try client.nextEvent(from: &input, into: &output)
+    }
+}
+
+extension MQTTVersion {
+    var name: String { ["v3.1", "v3.1.1", "v5"][Int(rawValue) - 3] }
+
+    init(name: String) { self = name == "v5" ? .v5 : name == "v3.1.1" ? .v3_1_1 : .v3_1 }
 }
 
 /// What a machine makes of `bytes` shown in `pieces`, the last one first met violation included.

@@ -57,23 +57,24 @@ struct MQTTVectorTests {
         var output = ByteBuffer()
         if vector.on.hasPrefix("server") {
             let event = try #require(observe(try serverMachine(vector.on), vector.input, pieces: vector.input.count).events.first)
-            try encode(event, version: vector.on.contains("v5") ? "v5" : "v3.1.1", into: &output)
+            try encode(event, of: vector.on.split(separator: " ").map(String.init), into: &output)
         } else {
             let event = try #require(observe(try clientMachine(vector.on), vector.input, pieces: vector.input.count).events.first)
-            try encode(event, version: vector.on.contains("v5") ? "v5" : "v3.1.1", into: &output)
+            try encode(event, of: vector.on.split(separator: " ").map(String.init), into: &output)
         }
         let written = output.span.array
         #expect(hex(written) == hex(vector.input))
     }
 
-    private func encode(_ event: MQTTServerEvent.Owned, version: String, into output: inout ByteBuffer) throws {
+    private func encode(_ event: MQTTServerEvent.Owned, of state: [String], into output: inout ByteBuffer) throws {
         var limits = MQTTLimits()
         limits.packetSizeMax = Int(UInt32.max)
         if case .connect(let options) = event {
             var client = try clientMachine("client new", limits: limits)
             return try client.send(.connect(options), into: &output)
         }
-        var client = try clientMachine("client \(version) open")
+        let isAuth = if case .auth = event { true } else { false }
+        var client = try clientMachine(isAuth ? "client " + state.dropFirst().joined(separator: " ") : "client \(state[1]) open")
         switch event {
         case .connect: break
         case .publish(let publish): try client.send(.publish(publish), into: &output)
@@ -91,12 +92,13 @@ struct MQTTVectorTests {
         }
     }
 
-    private func encode(_ event: MQTTClientEvent.Owned, version: String, into output: inout ByteBuffer) throws {
+    private func encode(_ event: MQTTClientEvent.Owned, of state: [String], into output: inout ByteBuffer) throws {
         if case .connack(let connack) = event {
-            var server = try serverMachine("server \(version) connecting")
+            var server = try serverMachine("server " + state.dropFirst().joined(separator: " "))
             return try server.send(.connack(connack), into: &output)
         }
-        var server = try serverMachine("server \(version) open")
+        let isAuth = if case .auth = event { true } else { false }
+        var server = try serverMachine(isAuth ? "server " + state.dropFirst().joined(separator: " ") : "server \(state[1]) open")
         switch event {
         case .connack, .pingresp: break
         case .publish(let publish):
@@ -110,7 +112,8 @@ struct MQTTVectorTests {
         case .auth(let auth): try server.send(.auth(auth), into: &output)
         case .suback(let identifier, let reasons): try server.send(.suback(packetIdentifier: identifier, reasons: reasons), into: &output)
         case .unsuback(let identifier, let reasons): try server.send(.unsuback(packetIdentifier: identifier, reasons: reasons), into: &output)
-        case .disconnect(let reason, let text, let reference): try server.send(.disconnect(reason: reason, text: text, serverReference: reference), into: &output)
+        case .disconnect(let reason, let text, let reference):
+            try server.send(.disconnect(reason: reason, text: text, serverReference: reference), into: &output)
         }
     }
 }

@@ -63,6 +63,7 @@ extension BrokerCore {
         if backlogs[backlog].count >= Int(policies[policyNumber].messagesMax) || backlogs[backlog].bytes + UInt64(bytes) > policies[policyNumber].bytesMax {
             if policies[policyNumber].overflow == .dropNewest {
                 counters.droppedNewest += 1
+                noteOverflow(of: queue, &effects)
                 return true
             }
             guard policies[policyNumber].overflow == .dropOldest, makeRoom(in: backlog, policyNumber, for: bytes, &effects) else { return false }
@@ -93,6 +94,13 @@ extension BrokerCore {
         // Nobody is slowed down for somebody who is away.
         if queues[queue.number].nextConsumer != 0 { noteFullness(of: backlog, policyNumber, &effects) }
         return true
+    }
+
+    @inline(never) private func noteOverflow(of queue: QueueID, _ effects: inout Effects) {
+        let consumer = queues[queue.number].nextConsumer
+        guard consumer != 0, consumers[consumer].feed == 0 else { return }
+        let isNoted = (0..<effects.overflowing.count).contains { effects.overflowing[$0].token == consumers[consumer].token }
+        if !isNoted { effects.overflowing.append(Overflowing(gateway: consumers[consumer].gateway, token: consumers[consumer].token)) }
     }
 
     @inline(__always) private func noteFullness(of backlog: UInt32, _ policy: Int, _ effects: inout Effects) {

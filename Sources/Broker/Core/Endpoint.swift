@@ -19,6 +19,8 @@ public struct Endpoint: ~Copyable {
     /// What is published in its name if its connection is lost, how long after that, and when, if that has happened.
     var farewell = MessageID.none
     var farewellDelay = Duration.zero
+    /// How long it is worth delivering from then on; nil: for ever.
+    var farewellLifetime: Duration?
     var farewellTime = Instant.never
 
     /// When something is to be done about it.

@@ -27,13 +27,15 @@ extension BrokerCore {
         clearFarewell(endpoint)
     }
 
-    /// What to publish if the connection is lost and nobody takes it up again within `delay`; a later one replaces it.
-    public mutating func setFarewell(_ endpoint: EndpointID, _ message: borrowing Message, delay: Duration = .zero) {
+    /// What to publish if the connection is lost and nobody takes it up again within `delay`; a later one replaces it. It expires
+    /// `lifetime` after it was published.
+    public mutating func setFarewell(_ endpoint: EndpointID, _ message: borrowing Message, delay: Duration = .zero, lifetime: Duration? = nil) {
         clearFarewell(endpoint)
         let farewell = store(message)
         messages[farewell.number].owners = 1
         endpoints[endpoint.number].farewell = farewell
         endpoints[endpoint.number].farewellDelay = delay
+        endpoints[endpoint.number].farewellLifetime = lifetime
     }
 
     public mutating func clearFarewell(_ endpoint: EndpointID) {
@@ -46,7 +48,9 @@ extension BrokerCore {
         guard !endpoints[id.number].farewell.isNone else { return }
         let copy = StoredMessage(copying: messages[endpoints[id.number].farewell.number].message)
         clearFarewell(id)
-        distribute(kept: copy.message, &effects)
+        var message = copy.message
+        if let lifetime = endpoints[id.number].farewellLifetime { message.header.expiry = wallTime.advanced(bySeconds: Int(lifetime.components.seconds)) }
+        distribute(kept: message, &effects)
     }
 
     public mutating func setLifetime(_ endpoint: EndpointID, _ lifetime: Duration) { endpoints[endpoint.number].lifetime = lifetime }

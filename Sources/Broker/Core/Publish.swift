@@ -23,6 +23,16 @@ extension BrokerCore {
         return nil
     }
 
+    /// An acknowledgement for what was published before: now, or nil, and it is in the effects when all of that is on disk.
+    public mutating func confirm(_ publisher: PublisherID, tag: UInt64) -> PublishOutcome? {
+        if publishers[publisher.number].waiting.isEmpty {
+            if lastTicket <= durableTicket { return .routed }
+            waitingPublishers.append(publisher)
+        }
+        publishers[publisher.number].waiting.append(Receipt(tag: tag, ownersAwaited: 0, ticket: lastTicket, outcome: .routed))
+        return nil
+    }
+
     /// Gives a message to every target: this shard's at once, the others' by mail. `receipt`: who wants to know.
     mutating func distribute(_ message: borrowing Message, receipt: ReceiptID?, _ effects: inout Effects) -> (
         outcome: PublishOutcome, ticket: UInt64, ownersAwaited: UInt16

@@ -105,6 +105,12 @@ public final class Router: Sendable {
         return endpoints.withLock { $0.claim(identity.span, for: shard) }
     }
 
+    /// The shard that an endpoint lives on, if there is one.
+    public func owner(of identity: Span<UInt8>) -> UInt8? {
+        let identity = identity.array
+        return endpoints.withLock { $0.owner(of: identity.span) }
+    }
+
     func settle(_ identity: Span<UInt8>, as endpoint: EndpointID) {
         let identity = identity.array
         endpoints.withLock { $0.settle(identity.span, as: endpoint) }
@@ -147,6 +153,8 @@ private struct EndpointRegistry: ~Copyable {
         owners.insert((shard, .none), identity)
         return (shard, .none)
     }
+    func owner(of identity: Span<UInt8>) -> UInt8? { owners.find(identity).map { owners[place: $0].shard } }
+
     mutating func settle(_ identity: Span<UInt8>, as endpoint: EndpointID) {
         if let place = owners.find(identity) { owners[place: place].endpoint = endpoint }
     }

@@ -170,12 +170,19 @@ public final class Shard: LoopTenant {
 
     public func tickEnded(on loop: EventLoop) {
         while let (queue, position) = undeliverable.popLast() { _ = settle(queue, position, .accepted) }
+        if !effects.value.overflowing.isEmpty { announceOverflows() }
         if let journal { write(to: journal, loop) }
         if core.value.isUnfinished { perform { $0.continuePumping(into: &$1) } }
         // The next tick comes at once: its flush makes room for more.
         if core.value.isUnfinished { loop.execute { _ in } }
         for peer in 0..<peers.count where !effects.value.mail[UInt32(peer) + 1].isEmpty { post(to: peer) }
         if let clock { loop.schedule(clock) }
+    }
+
+    private func announceOverflows() {
+        let all = (0..<effects.value.overflowing.count).map { effects.value.overflowing[$0] }
+        effects.value.removeOverflowing()
+        for one in all { gateways.value[Int(one.gateway.index)].overflowed(one.token) }
     }
 
     private func post(to peer: Int) {

@@ -104,7 +104,9 @@ public struct MQTTServerMachine: ProtocolMachine, ~Copyable {
         do throws(MQTTViolation) {
             try MQTTPacketType.check(first, version: version, accepted: Self.accepted)
         } catch {
-            guard error == .malformed(.duplicateQoSZero) || error == .malformed(.fixedHeaderFlags) && MQTTPacketType.reserves0010(first >> 4) else { throw error }
+            guard error == .malformed(.duplicateQoSZero) || error == .malformed(.fixedHeaderFlags) && MQTTPacketType.reserves0010(first >> 4) else {
+                throw error
+            }
             try tolerate(error)
         }
         if first >> 4 == MQTTPacketType.connect { throw .secondConnect }
@@ -147,6 +149,8 @@ public struct MQTTServerMachine: ProtocolMachine, ~Copyable {
             return .pingreq
         case MQTTPacketType.disconnect: return try disconnect(try cut(frame, at: 0), in: bytes)
         case MQTTPacketType.auth: return .auth(try auth(frame, in: bytes))
+        // A tolerated one.
+        case MQTTPacketType.publish: return .publish(try publish(frame, in: bytes))
         default: throw .protocolError(.unexpectedPacket)
         }
     }

@@ -5,4 +5,13 @@ public enum MQTTVersion: UInt8, Sendable {
     case v3_1 = 3
     case v3_1_1 = 4
     case v5 = 5
+
+    /// As people write it.
+    public var name: String {
+        switch self {
+        case .v3_1: "3.1"
+        case .v3_1_1: "3.1.1"
+        case .v5: "5.0"
+        }
+    }
 }

@@ -3,12 +3,33 @@ public struct MQTTCounters: Sendable, Equatable {
     public var connectionsAccepted: UInt64 = 0
     public var connectionsRefused: UInt64 = 0
     public var violations: UInt64 = 0
+    /// What sloppy clients did that the standard forbids, where `mqtt.strict` is off.
+    public var tolerated: UInt64 = 0
+    /// Packets of any type.
+    public var packetsReceived: UInt64 = 0
+    public var publishesSent: UInt64 = 0
+    public var publishesReceived: UInt64 = 0
+    /// Publications on a topic that is the server's own.
+    public var publishesRefused: UInt64 = 0
     /// QoS 0 messages for a client whose output was full.
     public var droppedSlow: UInt64 = 0
     /// Messages above a client's maximum packet size.
     public var droppedOversized: UInt64 = 0
-    /// PUBACKs for nothing that was under way.
-    public var unknownPubacks: UInt64 = 0
+    /// Clients sent away because their queue was full.
+    public var disconnectedSlow: UInt64 = 0
+    /// PUBACK, PUBREC and PUBCOMP for nothing that was under way.
+    public var unknownAcknowledgements: UInt64 = 0
+    /// Sessions whose time was over.
+    public var sessionsExpired: UInt64 = 0
 
     public init() {}
+
+    var samples: [(name: String, value: UInt64)] {
+        [
+            ("connectionsAccepted", connectionsAccepted), ("connectionsRefused", connectionsRefused), ("violations", violations), ("tolerated", tolerated),
+            ("packetsReceived", packetsReceived), ("publishesReceived", publishesReceived), ("publishesSent", publishesSent),
+            ("publishesRefused", publishesRefused), ("droppedSlow", droppedSlow), ("droppedOversized", droppedOversized),
+            ("disconnectedSlow", disconnectedSlow), ("unknownAcknowledgements", unknownAcknowledgements), ("sessionsExpired", sessionsExpired),
+        ]
+    }
 }
