@@ -11,9 +11,15 @@ import Testing
         #expect((full.host, full.port, full.userName, full.password) == ("::1", 21883, "me@home", "a:b:c"))
     }
 
-    @Test(arguments: ["localhost", "http://a", "mqtt://", "mqtt://a:0", "mqtt://a:b", "mqtt://a/topic", "mqtt://%4@a", "mqtt://[::1]x"])
+    @Test(arguments: ["localhost", "http://a", "mqtt://", "mqtt://a:0", "mqtt://a:b", "mqtt://%4@a", "mqtt://[::1]x"])
     func `a URL that cannot be used says why`(_ url: String) {
         #expect(throws: MQTTClientError.self) { try MQTTServerURL(url) }
+    }
+
+    @Test func `a URL may name a topic, in which a percent sign stands for itself`() throws {
+        let place = try MQTTServerURL("mqtt://me@a:7/b/c%2F@d")
+        #expect((place.host, place.port, place.userName, place.topic) == ("a", 7, "me", "b/c%2F@d"))
+        #expect(try MQTTServerURL("mqtt://a/").topic == nil)
     }
 
     @Test func `an error about a URL does not show its password`() {

@@ -14,8 +14,10 @@ import Testing
         if case .failure(let error)? = result { error as? MQTTClientError } else { nil }
     }
 
+    /// Without reconnecting: a loss is seen.
     private func options(keepAlive: Duration = .seconds(10), undeliveredMax: Int = 1_024) -> MQTTClientOptions {
         var options = MQTTClientOptions()
+        options.reconnect = .never
         options.keepAlive = keepAlive
         options.limits.undeliveredMax = undeliveredMax
         return options
@@ -99,7 +101,7 @@ import Testing
         var texts: [String] = []
         var publishError: MQTTClientError?
         let gate = Gate()
-        let task = server.run { client in
+        let task = server.run(options()) { client in
             try await client.subscribe(to: "a", qos: .atLeastOnce) { messages in
                 await gate.pass()
                 do throws(MQTTClientError) { try await client.publish("x", to: "b", qos: .atLeastOnce) } catch { publishError = error }
@@ -121,7 +123,7 @@ import Testing
     }
 
     @Test func `who waits for something else can wait for the end of the connection`() async {
-        let task = server.run { client in await client.untilLost() }
+        let task = server.run(options()) { client in await client.untilLost() }
         #expect(await server.until { !server.events.isEmpty })
         await server.settle()
         server.network.end(server.serverEnd)

@@ -51,6 +51,12 @@ public struct BrokerCore: ~Copyable {
     var unfinishedQueues: [QueueID] = []
     /// Messages given out for good; freed when the effects have been carried out.
     var spent: [MessageID] = []
+    var spentLists: [MatchListID] = []
+    var replays = Slab<Replay>()
+    /// Binding -> its replay, while there is one.
+    var replayOfBinding = PositionTable<UInt32>()
+    /// Queues whose replays are to go on.
+    var replayingQueues: [QueueID] = []
     /// Publishers with acknowledgements owed.
     var waitingPublishers: [PublisherID] = []
     var endpointDeadlines = MinHeap<EndpointDeadline>()
@@ -89,6 +95,7 @@ public struct BrokerCore: ~Copyable {
 
     /// Removes a queue with its bindings, consumers and messages.
     public mutating func deleteQueue(_ id: QueueID, into effects: inout Effects) {
+        if queues[id.number].replay != 0 { endReplays(of: id) }
         router.unbindAll(chain: &queues[id.number].bindingChain)
         if queues[id.number].isMember { leaveAll(id, &effects) }
         while queues[id.number].nextConsumer != 0 { removeConsumer(ConsumerID(queues[id.number].nextConsumer)) }
@@ -100,6 +107,7 @@ public struct BrokerCore: ~Copyable {
     @discardableResult public mutating func purge(_ id: QueueID, into effects: inout Effects) -> Int {
         let number = queues[id.number].backlog
         guard number != 0 else { return 0 }
+        if queues[id.number].replay != 0 { scheduleReplays(of: id) }
         var count = 0
         // What waits for the disk has an acknowledgement to come, and stays.
         while backlogs[number].hasDeliverable {
@@ -144,18 +152,30 @@ public struct BrokerCore: ~Copyable {
     // MARK: Bindings of this shard's queues
 
     /// True if the queue was not yet bound to the hub under this pattern.
+    /// `replay`: whether the queue is given what the hub keeps; that comes in this and later ticks (`continuePumping`).
     @discardableResult
-    public mutating func bind(_ queue: QueueID, to hub: HubID, _ pattern: Pattern, _ options: BindingOptions = BindingOptions()) -> Bool {
+    public mutating func bind(
+        _ queue: QueueID, to hub: HubID, _ pattern: Pattern, _ options: BindingOptions = BindingOptions(), replay: RetainedReplay = .none
+    ) -> Bool {
         var options = options
         if policy(of: queue).isDurable { options.flags.insert(.durable) }
-        return router.bind(hub, pattern, to: .queue(queue, shard: shard), options, chain: &queues[queue.number].bindingChain)
+        let bound = router.bind(hub, pattern, to: .queue(queue, shard: shard), options, replay: replay, chain: &queues[queue.number].bindingChain)
+        if let walk = bound.walk { beginReplay(walk, through: bound.number, options, into: queue) }
+        return bound.isNew
     }
 
     /// False if it was not bound so.
     @discardableResult
     public mutating func unbind(_ queue: QueueID, from hub: HubID, _ pattern: Pattern) -> Bool {
-        router.unbind(hub, pattern, from: .queue(queue, shard: shard), chain: &queues[queue.number].bindingChain)
+        let binding = router.remove(hub, pattern, from: .queue(queue, shard: shard), chain: &queues[queue.number].bindingChain)
+        if let replay = replayOfBinding.value(at: UInt64(binding)) { endReplay(replay) }
+        return binding != 0
     }
+
+    /// Messages kept on this shard, in whatever number of queues.
+    public var storedCount: Int { messages.count }
+    /// Memberships of this shard's queues in groups.
+    public var membershipCount: Int { memberships.count }
 
     /// Routes in the match cache.
     public var cachedRoutes: Int { cache.routes.count }
@@ -187,11 +207,13 @@ public struct BrokerCore: ~Copyable {
     /// The effects were carried out: what was only kept for them goes.
     @inline(__always) public mutating func finish(_ effects: inout Effects) {
         effects.deliveries.removeAll()
-        if !spent.isEmpty { releaseSpent() }
+        if !spent.isEmpty || !spentLists.isEmpty { releaseSpent() }
     }
 
     @inline(never) private mutating func releaseSpent() {
         for message in spent { release(message) }
         spent.removeAll(keepingCapacity: true)
+        for list in spentLists { release(list) }
+        spentLists.removeAll(keepingCapacity: true)
     }
 }

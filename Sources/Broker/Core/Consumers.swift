@@ -48,6 +48,7 @@ extension BrokerCore {
         let credit = consumers[number].credit
         if !credit.isNone { leave(credit, number) }
         consumers.remove(number)
+        if queues[queue.number].replay != 0, queues[queue.number].nextConsumer == 0 { giveUpReplays(of: queue) }
     }
 
     private mutating func leave(_ credit: CreditID, _ number: UInt32) {

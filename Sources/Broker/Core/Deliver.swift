@@ -23,7 +23,7 @@ extension BrokerCore {
         Delivery(
             token: consumers[consumer.number].token, gateway: consumers[consumer.number].gateway, settles: consumers[consumer.number].settles,
             isRedelivered: isRedelivered, opaque: entry.opaque, matches: entry.matches, queue: consumers[consumer.number].queue,
-            consumer: consumer, position: position, message: entry.message)
+            consumer: consumer, position: position, message: entry.message, isReplay: entry.isReplay)
     }
 
     /// Gives an entry to a consumer that can take it.
@@ -40,7 +40,7 @@ extension BrokerCore {
         } else {
             backlogs[backlog].bytes -= UInt64(messages[entry.message.number].byteCount)
             spent.append(entry.message)
-            release(entry.matches)
+            if !entry.matches.isNone { spentLists.append(entry.matches) }
             settleOrigin(entry.origin, .accepted, &effects)
         }
         if consumers[consumer.number].feed != 0 { feed(entry, at: position, to: consumer, &effects) }
@@ -75,7 +75,7 @@ extension BrokerCore {
         messages[stored.number].owners += 1
         if !target.matches.isNone { matchLists[target.matches.number].owners += 1 }
         backlogs[backlog].bytes += UInt64(bytes)
-        let entry = Entry(message: stored, matches: target.matches, opaque: target.opaque, deliveries: 0)
+        let entry = Entry(message: stored, matches: target.matches, opaque: target.opaque, deliveries: 0, isReplay: target.flags.contains(.replay))
         let waitsForDisk = ticket != 0 && policies[policyNumber].isDurable
         if backlogs[backlog].ready.isEmpty, backlogs[backlog].requeued.isEmpty, !waitsForDisk, backlogs[backlog].undurable.isEmpty {
             let consumer = nextTaker(of: queue)
@@ -127,6 +127,7 @@ extension BrokerCore {
 
     /// Gives out what waits in a queue, as far as its consumers can take it.
     public mutating func pump(_ queue: QueueID, into effects: inout Effects) {
+        if queues[queue.number].replay != 0 { scheduleReplays(of: queue) }
         let backlog = queues[queue.number].backlog
         guard backlog != 0 else { return }
         var count = 0, bytes = 0
@@ -153,11 +154,12 @@ extension BrokerCore {
     }
 
     /// Whether a pump was cut short: `continuePumping` is wanted in the next tick.
-    public var isUnfinished: Bool { !unfinishedQueues.isEmpty }
+    public var isUnfinished: Bool { !unfinishedQueues.isEmpty || !replayingQueues.isEmpty }
 
     public mutating func continuePumping(into effects: inout Effects) {
         let queues = unfinishedQueues
         unfinishedQueues.removeAll()
         for queue in queues { pump(queue, into: &effects) }
+        if !replayingQueues.isEmpty { continueReplays(into: &effects) }
     }
 }

@@ -19,6 +19,8 @@ public struct Delivery: BitwiseCopyable, Sendable {
     public let position: UInt64
     /// The message kept for it; `.none` if nothing is, and the message is the one being published.
     public internal(set) var message: MessageID
+    /// It is what the hub kept when the binding was made, not what was just published.
+    public internal(set) var isReplay = false
 }
 
 /// An acknowledgement that may leave now.

@@ -87,6 +87,7 @@ extension BrokerCore {
 
     /// Ends the endpoints whose time has come.
     public mutating func wake(at now: Instant, into effects: inout Effects) {
+        router.sweepRetained(at: wallTime)
         while let first = endpointDeadlines.first, first.at <= now {
             let id = endpointDeadlines.removeFirst().endpoint
             // The entry is stale if the number is another's by now; the endpoint may have come back, or its end moved away.

@@ -22,6 +22,8 @@ struct Route: ~Copyable {
     var remoteShards: UInt64 = 0
     /// Some target, here or elsewhere, survives a restart.
     var isDurable = false
+    /// The youngest of its bindings (`Binding.since`).
+    var newest: UInt64 = 0
 }
 
 /// The bindings of one target, shared by the cached route and the queue entries that came through it.
@@ -67,9 +69,12 @@ extension BrokerCore {
     }
 
     /// Puts the bindings of each target together.
-    private mutating func assemble(_ matches: inout [RouteMatch]) -> Route {
+    mutating func assemble(_ matches: inout [RouteMatch]) -> Route {
+        var newest: UInt64 = 0
+        for match in matches { newest = max(newest, match.since) }
         matches.sort { ($0.shard, $0.queue.number, $1.options.opaque, $0.binding) < ($1.shard, $1.queue.number, $0.options.opaque, $1.binding) }
         var route = Route()
+        route.newest = newest
         var targets: [RouteTarget] = []
         var index = 0
         while index < matches.count {
@@ -139,13 +144,21 @@ extension BrokerCore {
         for list in dropped { release(list) }
     }
 
-    mutating func forgetRoute(at place: Int) {
-        for index in 0..<cache.routes[place: place].targets.count {
-            let list = cache.routes[place: place].targets[index].matches
-            if !list.isNone { release(list) }
-        }
+    private mutating func forgetRoute(at place: Int) {
+        for index in 0..<cache.routes[place: place].targets.count { release(cache.routes[place: place].targets[index].matches) }
         cache.routes.remove(at: place)
         cache.lastPlace = -1
+    }
+
+    /// Forgets a route that was good for one message, whose deliveries still need its lists of bindings.
+    mutating func forgetUncacheableRoute() {
+        for index in 0..<cache.routes[place: uncacheablePlace].targets.count {
+            let list = cache.routes[place: uncacheablePlace].targets[index].matches
+            if !list.isNone { spentLists.append(list) }
+        }
+        cache.routes.remove(at: uncacheablePlace)
+        cache.lastPlace = -1
+        uncacheablePlace = -1
     }
 
     mutating func release(_ list: MatchListID) {

@@ -2,7 +2,7 @@ public import MartletBytes
 
 /// What one shard tells another, in bytes that one wake-up a tick carries over. Never leaves the process: no versions, no checks.
 /// ```
-/// message   1 · ticket 8 · publisher 4 · receipt 8 · message (`Message.append`)
+/// message   1 · ticket 8 · publisher 4 · receipt 8 · message (`Message.append`) · version 8, of a retained one
 /// answer    2 · publisher 4 · receipt 8 · outcome · fullness
 /// durable   3 · ticket 8
 /// joining   4 · membership 8 · hub 4 · at most once · present · limit 4 · counts of name, pattern 2x4 · their bytes
@@ -13,12 +13,13 @@ public import MartletBytes
 /// settled   9 · membership 8 · position 8 · settlement
 /// ```
 enum PeerMail {
-    static func appendMessage(_ message: borrowing Message, ticket: UInt64, receipt: ReceiptID?, to mail: inout ByteBuffer) {
+    static func appendMessage(_ message: borrowing Message, ticket: UInt64, receipt: ReceiptID?, version: UInt64, to mail: inout ByteBuffer) {
         mail.append(PeerLetter.Kind.message.rawValue)
         mail.append(ticket)
         mail.append(receipt?.publisher.number ?? 0)
         mail.append(receipt?.number ?? 0)
         message.append(to: &mail)
+        if version != 0 { mail.append(version) }
     }
 
     static func appendAnswer(_ receipt: ReceiptID, _ outcome: PublishOutcome, fullness: UInt8, to mail: inout ByteBuffer) {
@@ -81,6 +82,8 @@ public struct PeerLetter: ~Escapable {
     /// Empty unless the letter holds one: deliveries without a stored copy are of it.
     public let message: Message
     private(set) var ticket: UInt64 = 0
+    /// What a retained message was stored as (`Retained.version`); else 0.
+    private(set) var version: UInt64 = 0
     private(set) var receipt = ReceiptID(publisher: .none, number: 0)
     private(set) var outcome = PublishOutcome.routed
     /// How full the fullest queue on that shard is that took the message (`Effects.fullness`).
@@ -105,6 +108,7 @@ public struct PeerLetter: ~Escapable {
             ticket = mail.readUInt64()!
             receipt = ReceiptID(publisher: PublisherID(mail.readUInt32()!), number: mail.readUInt64()!)
             place = MessagePlace(from: &mail)
+            if place.isRetained { version = mail.readUInt64()! }
         case .answer:
             receipt = ReceiptID(publisher: PublisherID(mail.readUInt32()!), number: mail.readUInt64()!)
             outcome = PublishOutcome(rawValue: mail.readUInt8()!)!

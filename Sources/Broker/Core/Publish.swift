@@ -38,9 +38,14 @@ extension BrokerCore {
         outcome: PublishOutcome, ticket: UInt64, ownersAwaited: UInt16
     ) {
         effects.fullness = 0
-        let place = route(message)
+        var version: UInt64 = 0
+        if message.header.flags.contains(.retained) {
+            version = keep(message)
+            if version == 0 { return (.refused, 0, 0) }
+        }
+        let place = version == 0 ? route(message) : route(message, storedAs: version)
         var ticket: UInt64 = 0
-        if isJournaled, message.header.flags.contains(.persistent), cache.routes[place: place].isDurable {
+        if isJournaled, message.header.flags.contains(.persistent), cache.routes[place: place].isDurable || version != 0 {
             lastTicket += 1
             ticket = lastTicket
             effects.lastTicket = ticket
@@ -52,14 +57,11 @@ extension BrokerCore {
         if remote != 0 {
             if ticket != 0 { shardsAwaitingDisk |= remote }
             for other in 0..<durableTickets.count where remote & 1 << UInt64(other) != 0 {
-                PeerMail.appendMessage(message, ticket: ticket, receipt: receipt, to: &effects.mail[UInt32(other) + 1])
+                PeerMail.appendMessage(message, ticket: ticket, receipt: receipt, version: version, to: &effects.mail[UInt32(other) + 1])
                 awaited += receipt == nil ? 0 : 1
             }
         }
-        if place == uncacheablePlace {
-            forgetRoute(at: place)
-            uncacheablePlace = -1
-        }
+        if place == uncacheablePlace { forgetUncacheableRoute() }
         if taken.refused > 0 { counters.refused &+= 1 }
         if taken.targets == 0, remote == 0 { counters.unroutable &+= 1 }
         let outcome: PublishOutcome = taken.refused > 0 ? .refused : taken.targets == 0 && remote == 0 ? .unroutable : .routed
@@ -108,7 +110,7 @@ extension BrokerCore {
     }
 
     /// At most once: to a consumer that can take it now, or nowhere.
-    @inline(__always) private mutating func passOn(_ message: borrowing Message, _ target: RouteTarget, _ effects: inout Effects) {
+    @inline(__always) mutating func passOn(_ message: borrowing Message, _ target: RouteTarget, _ effects: inout Effects) {
         let queue = target.queue
         var consumer = queues[queue.number].nextConsumer
         if consumer != 0, consumers[consumer].isPaused || consumers[consumer].next != consumer { consumer = nextUnpaused(of: queue) }
@@ -232,12 +234,9 @@ extension BrokerCore {
 
     private mutating func receiveMessage(_ letter: borrowing PeerLetter, from origin: UInt8, _ effects: inout Effects) {
         effects.fullness = 0
-        let place = route(letter.message)
+        let place = letter.version == 0 ? route(letter.message) : route(letter.message, storedAs: letter.version)
         let taken = deliverHere(letter.message, place, ticket: letter.ticket, from: origin, &effects)
-        if place == uncacheablePlace {
-            forgetRoute(at: place)
-            uncacheablePlace = -1
-        }
+        if place == uncacheablePlace { forgetUncacheableRoute() }
         guard !letter.receipt.publisher.isNone else { return }
         PeerMail.appendAnswer(letter.receipt, taken.refused > 0 ? .refused : .routed, fullness: effects.fullness, to: &effects.mail[UInt32(origin) + 1])
     }

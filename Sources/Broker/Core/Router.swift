@@ -8,7 +8,7 @@ public import Synchronization
 /// raised before a change returns: an acknowledgement sent afterwards promises what every shard already sees.
 /// Not here: queues and messages, which belong to shards.
 public final class Router: Sendable {
-    private let topology = Mutex(Topology())
+    let topology = Mutex(Topology())
     /// Raised by every change of a binding.
     public let generation = Atomic<UInt64>(0)
     private let endpoints = Mutex(EndpointRegistry())
@@ -50,24 +50,23 @@ public final class Router: Sendable {
     /// `chain` is the target's list of bindings, to be kept by its owner.
     @discardableResult
     public func bind(_ hub: HubID, _ pattern: Pattern, to target: Binding.Target, _ options: BindingOptions, chain: inout UInt32) -> Bool {
-        var first = chain
-        let isNew = topology.withLock { topology in
-            defer { generation.store(topology.changeCount, ordering: .releasing) }
-            return topology.bind(hub, pattern, to: target, options, chain: &first)
-        }
-        chain = first
-        return isNew
+        bind(hub, pattern, to: target, options, replay: .none, chain: &chain).isNew
     }
 
     /// False if there was no such binding.
     public func unbind(_ hub: HubID, _ pattern: Pattern, from target: Binding.Target, chain: inout UInt32) -> Bool {
+        remove(hub, pattern, from: target, chain: &chain) != 0
+    }
+
+    /// The binding that was removed; 0 if there was none.
+    func remove(_ hub: HubID, _ pattern: Pattern, from target: Binding.Target, chain: inout UInt32) -> UInt32 {
         var first = chain
-        let wasThere = topology.withLock { topology in
+        let number = topology.withLock { topology in
             defer { generation.store(topology.changeCount, ordering: .releasing) }
             return topology.unbind(hub, pattern, from: target, chain: &first)
         }
         chain = first
-        return wasThere
+        return number
     }
 
     /// Removes a whole list of bindings: their target is going.

@@ -21,6 +21,7 @@ extension BrokerCore {
             let credit = consumers[unsettled.consumer.number].credit
             if !credit.isNone { offer(credit, &effects) }
         }
+        if queues[queue.number].replay != 0 { scheduleReplays(of: queue) }
         if backlogs[backlog].hasDeliverable { pump(queue, into: &effects) }
         return true
     }
@@ -53,7 +54,8 @@ extension BrokerCore {
         let copy = StoredMessage(copying: messages[id.number].message)
         release(id)
         let rejected = copy.message
-        let message = Message(hub: hub, address: rejected.address, properties: rejected.properties, body: rejected.body, header: rejected.header)
+        var message = Message(hub: hub, address: rejected.address, properties: rejected.properties, body: rejected.body, header: rejected.header)
+        message.header.flags.remove(.retained)
         distribute(kept: message, &effects)
     }
 }

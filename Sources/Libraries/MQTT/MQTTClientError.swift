@@ -15,6 +15,12 @@ public enum MQTTClientError: Error, Sendable {
     case connectionLost(server: String, Loss)
     /// The server refused one request: the topic or filter, and its reason.
     case rejected(Request, MQTTReason)
+    /// There is no connection, and as many messages wait for one as `MQTTClientLimits.offlineCountMax` and `offlineBytesMax` allow. It was not queued.
+    case offlineQueueFull(server: String, count: Int)
+    /// Nobody answered a request in time.
+    case noResponse(topic: String, after: Duration)
+    /// The `MQTTAuthenticator` threw: its method, and the error in words.
+    case authenticationFailed(method: String, reason: String)
     /// The call makes no sense to the protocol; nothing was sent.
     case misuse(Request, MQTTMisuse)
     /// The scope of the connection has ended.
@@ -61,21 +67,33 @@ public enum MQTTClientError: Error, Sendable {
 extension MQTTClientError: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .urlInvalid(let url, let reason): "cannot use the URL \"\(url)\": \(reason); expected mqtt://[USER[:PASSWORD]@]HOST[:PORT]"
+        case .urlInvalid(let url, let reason): "cannot use the URL \"\(url)\": \(reason); expected mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC]"
         case .unreachable(let error): "\(error); is the server running, and are host and port right?"
         case .noAnswer(let server, let time): "connected to \(server), but no answer to CONNECT came within \(time); is it an MQTT server?"
         case .refused(let server, let reason, let text):
             "\(server) refused the connection: \(reason.name)\(text.isEmpty ? "" : " (\(text))"); \(Self.advice(reason))"
-        case .connectionLost(let server, let loss): "the connection to \(server) was lost: \(loss); connect again"
+        case .connectionLost(let server, let loss): "the connection to \(server) was lost: \(loss); \(Self.advice(loss))"
         case .rejected(let request, let reason): "the server refused to \(request): \(reason.name); \(Self.advice(reason))"
+        case .offlineQueueFull(let server, let count):
+            "there is no connection to \(server) and \(count) messages wait for one already; publish less, or raise limits.offlineCountMax and offlineBytesMax"
+        case .noResponse(let topic, let time): "nobody answered the request to \"\(topic)\" within \(time); is the responder connected and subscribed?"
+        case .authenticationFailed(let method, let reason): "the authentication by \(method) failed on this side: \(reason)"
         case .misuse(let request, let misuse): "cannot \(request): \(misuse.sentence)"
         case .closed: "the connection was used after its scope had ended; keep the work inside of withConnection"
         case .cancelled: "the task was cancelled before the server answered"
         }
     }
 
+    private static func advice(_ loss: Loss) -> String {
+        if case .disconnected(let reason, _) = loss { advice(reason) } else { "connect again, or let `reconnect` do it" }
+    }
+
     private static func advice(_ reason: MQTTReason) -> String {
         switch reason {
+        case .sessionTakenOver: "another client has the same identifier: give each its own"
+        case .badAuthenticationMethod: "ask for the methods that the server knows"
+        case .packetTooLarge: "send smaller messages, or raise the server's limit"
+        case .topicNameInvalid, .topicFilterInvalid: "choose another topic"
         case .badUserNameOrPassword, .notAuthorized, .banned: "check user name, password and the server's access rules"
         case .clientIdentifierNotValid: "choose another client identifier"
         case .unsupportedProtocolVersion: "try the other version of MQTT (3.1.1 or 5)"

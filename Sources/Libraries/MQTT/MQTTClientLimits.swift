@@ -8,7 +8,7 @@ public struct MQTTClientLimits: Sendable, Equatable {
     /// publishes itself: its acknowledgement stands behind them, so reading goes on. (nats.swift 512 Ki messages, then drops.)
     public var undeliveredHardMax = 65_536
 
-    /// QoS 1 messages sent and not yet acknowledged, if the server allows as many. (paho 20, mosquitto_pub 20, HiveMQ client 65,535.)
+    /// QoS 1 and 2 messages sent and not yet acknowledged, if the server allows as many. (paho 20, mosquitto_pub 20, HiveMQ client 65,535.)
     public var unacknowledgedMax = 1_024
 
     /// Bytes that wait for the socket before publishers wait. 256 KiB: two kernel buffers' worth, so the socket never runs dry.
@@ -17,6 +17,11 @@ public struct MQTTClientLimits: Sendable, Equatable {
     /// Messages, and bytes, of a pipeline that are under way before `publish` suspends.
     public var pipelineCountMax = 4_096
     public var pipelineBytesMax = 1 << 20
+
+    /// Messages, and bytes of them, that wait for a connection while there is none; more are refused with `offlineQueueFull`.
+    /// An hour of three readings a second. (paho: no limit; HiveMQ client 1,024; mqtt.js: no limit.)
+    public var offlineCountMax = 10_000
+    public var offlineBytesMax = 16 << 20
 
     /// How long leaving waits for the server to take DISCONNECT and what stands before it. (mosquitto_pub: does not wait.)
     public var leaveTimeout = Duration.seconds(2)

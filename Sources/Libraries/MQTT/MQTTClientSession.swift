@@ -3,85 +3,158 @@ internal import MartletDriver
 internal import MartletEventLoop
 internal import MartletMQTTProtocol
 
-/// What a client and the server have agreed on and what is under way between them: packet identifiers, unacknowledged messages,
-/// subscriptions and the order of acknowledgements. Confined to the loop.
-///
-/// Apart from the connection (`MQTTClientChannel`), which comes and goes: what a reconnect resends is all here.
-/// Invariants: PUBLISH leaves in the order of the calls; PUBACK in the order of arrival [MQTT-4.6.0-2].
-/// Not here yet: QoS 2 and reconnecting.
+/// What lasts while connections come and go: what is under way (`MQTTPublishing`, `MQTTReceiving`), the subscriptions, and
+/// the next connection. Confined to the loop.
+/// ```
+/// dialing --> opening --> open --(leave)--> ended
+///    ^----------+----- waiting, after a loss -----'
+/// ```
+/// Invariant: `channel` is there in opening and open alone. Events only change what is kept here; `work` sends.
 final class MQTTClientSession {
-    /// An arrived QoS 1 message: how many subscriptions have not yet handed it over.
-    private struct Arrival {
-        let identifier: UInt16
-        var remaining: Int
-        /// A kept session's message that was not taken: it comes again in the next connection.
-        var staysUnacknowledged = false
-    }
-    private struct Subscription {
-        let number: UInt32
-        let filters: [MQTTFilter]
-        let inbox: MQTTInbox
-        /// A later subscription has one of its filters: the server names only that one.
-        var isShadowed = false
-        var arrived: [MQTTDelivery] = []
-    }
-    private enum Request {
-        case subscribe(MQTTReply<[MQTTReason]>)
-        case unsubscribe
-    }
+    private enum Phase { case dialing, opening, open, waiting, ended }
 
     let client: MQTTClient
-    private let options: MQTTClientOptions
-    private let limits: MQTTClientLimits
+    let clientID: String
+    let options: MQTTClientOptions
+    unowned let loop: EventLoop
+    private unowned let tenant: MQTTClientTenant
+    private let dial: MQTTDial
+    private var phase = Phase.dialing
+    private var channel: MQTTClientChannel?
     private var connecting: MQTTReply<Void>?
-    private(set) var isOpen = false
-    private var lastIdentifier: UInt16 = 0
+    private var pause: MQTTReconnectClock?
+    private var hasBeenOpen = false
+    private var openSince = Instant.never
+    /// Attempts since the last connection that held.
+    private var attempt = 0
 
-    private var waiting = MQTTLine<MQTTPublication>()
-    private var unacknowledged: [UInt16: MQTTPublication] = [:]
-    private var window: Int
-
-    private var requests: [UInt16: Request] = [:]
-    private var subscriptions: [Subscription] = []
-    private var usesIdentifiers = false
-    private var arrivals = MQTTLine<Arrival>()
-    /// The sequence of the first of `arrivals`.
-    private var firstSequence: UInt64 = 1
-    /// QoS 1 messages of a kept session that came before somebody subscribed again.
-    private var unclaimed: [MQTTDelivery] = []
-    private var keepsUnclaimed = false
+    private var identifiers = MQTTIdentifiers()
+    private var publishing: MQTTPublishing
+    private var receiving = MQTTReceiving()
+    private var subscriptions: MQTTSubscriptions
+    private var aliases: [UInt16: String] = [:]
     private var full: Set<UInt32> = []
+    /// The server's challenge, while the authenticator thinks; what it says is sent by `work`.
+    private var authAnswer: MQTTAuth.Owned?
 
-    init(_ client: MQTTClient, _ options: MQTTClientOptions, connecting: MQTTReply<Void>) {
+    init(
+        _ client: MQTTClient, _ clientID: String, _ options: MQTTClientOptions, _ tenant: MQTTClientTenant, on loop: EventLoop, dial: @escaping MQTTDial,
+        connecting: MQTTReply<Void>
+    ) {
         self.client = client
+        self.clientID = clientID
         self.options = options
+        self.tenant = tenant
+        self.loop = loop
+        self.dial = dial
         self.connecting = connecting
-        limits = options.limits
-        window = options.limits.unacknowledgedMax
+        publishing = MQTTPublishing(options)
+        subscriptions = MQTTSubscriptions(options.version)
     }
 
+    var isOpen: Bool { phase == .open }
+
     /// Full inboxes stop the reading, unless an answer stands behind the messages.
-    var isReadingPaused: Bool { !full.isEmpty && waiting.isEmpty && unacknowledged.isEmpty && requests.isEmpty }
+    var isReadingPaused: Bool { !full.isEmpty && publishing.isIdle && !subscriptions.isAsking }
 
     func trace(_ line: @autoclosure () -> String) { if let trace = options.trace { trace(line()) } }
+
+    // MARK: Connecting
+
+    /// The authenticator's first data, then a stream, then CONNECT.
+    func start() {
+        phase = .dialing
+        guard let authenticator = options.authenticator, options.version == .v5 else { return dial(with: nil) }
+        let number = client.number
+        Task { [loop] in
+            let outcome = await MQTTAuthOutcome { try await authenticator.initialData() }
+            loop.execute { loop in MQTTClientTenant.on(loop)?.session(number)?.authenticated(outcome) { session, data in session.dial(with: data) } }
+        }
+    }
+
+    private func dial(with authenticationData: [UInt8]?) {
+        let number = client.number
+        dial(loop, options.connectTimeout) { loop, result in
+            guard let session = MQTTClientTenant.on(loop)?.session(number), session.phase == .dialing else {
+                if case .success(let descriptor) = result { loop.discard(descriptor) }
+                return
+            }
+            switch result {
+            case .success(let descriptor): session.open(descriptor, authenticationData)
+            case .failure(let error): session.lost(error)
+            }
+        }
+    }
+
+    private func open(_ descriptor: Int32, _ authenticationData: [UInt8]?) {
+        let channel = MQTTClientChannel(self, options, now: loop.now)
+        guard loop.add(channel, descriptor: descriptor) != nil else { return end(.closed) }
+        self.channel = channel
+        phase = .opening
+        aliases = [:]
+        authAnswer = nil
+        do throws(MQTTMisuse) {
+            let connect = try options.connect(clientID: clientID, isFirst: !hasBeenOpen, authenticationData: authenticationData)
+            try channel.send(.connect(connect))
+            let name = connect.version == .v5 ? "5" : connect.version == .v3_1 ? "3.1" : "3.1.1"
+            trace("sending CONNECT (\(clientID), v\(name), c\(connect.cleanStart ? 1 : 0), k\(connect.keepAlive))")
+        } catch {
+            channel.end(.misuse(.connect, error))
+        }
+    }
+
+    /// The connection, or the attempt to make one, is over.
+    func lost(_ error: MQTTClientError) {
+        guard phase != .ended else { return }
+        channel = nil
+        handOver()
+        receiving.connectionLost()
+        subscriptions.connectionLost(&identifiers)
+        if phase == .open, loop.now - openSince >= options.reconnect.stableAfter { attempt = 0 }
+        let triesAgain = options.reconnect.isEnabled && (hasBeenOpen || options.reconnect.includesFirst)
+        guard triesAgain, error.isCurable, attempt < options.reconnect.attemptsMax, connecting?.isAbandoned != true else { return end(error) }
+        attempt += 1
+        phase = .waiting
+        let delay = options.reconnect.delay(before: attempt, chance: .random(in: 0..<1))
+        client.tell(.disconnected(error))
+        client.tell(.reconnecting(attempt: attempt, after: delay))
+        trace("\(error)")
+        trace("connecting again in \(delay)")
+        pause = MQTTReconnectClock(self, at: loop.now + delay)
+        if let pause { loop.add(clock: pause) }
+    }
+
+    /// The pause is over.
+    func resume() {
+        pause = nil
+        if connecting?.isAbandoned == true { end(.cancelled) } else { start() }
+    }
 
     // MARK: What the server says
 
     /// Answers why the connection is over, if it is.
     func handle(_ event: MQTTClientEvent, in bytes: Span<UInt8>) -> MQTTClientError? {
         switch event {
-        case .publish(let publish): arrived(publish, in: bytes)
-        case .puback(let identifier, let reason): acknowledged(identifier, reason)
+        case .publish(let publish): return arrived(publish, in: bytes)
+        case .puback(let identifier, let reason):
+            trace("received PUBACK (m\(identifier), \(reason.name))")
+            publishing.acknowledged(identifier, reason, &identifiers)
+        case .pubrec(let identifier, let reason):
+            trace("received PUBREC (m\(identifier), \(reason.name))")
+            publishing.received(identifier, reason, &identifiers)
+        case .pubrel(let identifier, _):
+            trace("received PUBREL (m\(identifier))")
+            receiving.released(identifier)
+        case .pubcomp(let identifier, let reason):
+            trace("received PUBCOMP (m\(identifier), \(reason.name))")
+            publishing.acknowledged(identifier, reason, &identifiers)
         case .connack(let connack): return opened(connack, in: bytes)
-        case .suback(let identifier, let reasons):
-            trace("received SUBACK (m\(identifier))")
-            guard case .subscribe(let reply)? = requests.removeValue(forKey: identifier) else { break }
-            reply.resolve(.success(bytes.at(reasons).array.map(MQTTReason.init)))
+        case .suback(let identifier, let reasons): granted(identifier, bytes.at(reasons).array.map(MQTTReason.init))
         case .unsuback(let identifier, _):
             trace("received UNSUBACK (m\(identifier))")
-            requests[identifier] = nil
+            subscriptions.ended(identifier, &identifiers)
         case .pingresp: trace("received PINGRESP")
-        case .pubrec, .pubrel, .pubcomp, .auth: break
+        case .auth(let auth): challenged(auth, in: bytes)
         case .disconnect(let reason, let text, _):
             trace("received DISCONNECT (\(reason.name))")
             return .connectionLost(server: client.server, .disconnected(reason, text: bytes.at(text).text))
@@ -94,195 +167,207 @@ final class MQTTClientSession {
         guard connack.reason == .success else {
             return .refused(server: client.server, reason: connack.reason, text: connack.reasonText.map { bytes.at($0).text } ?? "")
         }
-        isOpen = true
-        window = min(limits.unacknowledgedMax, Int(connack.receiveMaximum ?? .max))
-        usesIdentifiers = options.version == .v5 && connack.subscriptionIdentifiersAvailable != false
-        keepsUnclaimed = connack.sessionPresent
+        if let authenticator = options.authenticator, options.version == .v5 {
+            do { try authenticator.finished(with: connack.authenticationData.map { bytes.at($0).array }) } catch {
+                return .authenticationFailed(method: authenticator.method, reason: "\(error)")
+            }
+        }
+        let isFirst = !hasBeenOpen
+        phase = .open
+        openSince = loop.now
+        hasBeenOpen = true
+        if !connack.sessionPresent { receiving.sessionLost() }
+        publishing.opened(connack, &identifiers)
+        subscriptions.opened(connack, isFirst: isFirst)
+        client.opened(assigned: connack.assignedClientID.map { bytes.at($0).text }, responseAddress: connack.responseAddress.map { bytes.at($0).text })
+        client.tell(.connected(sessionPresent: connack.sessionPresent))
         connecting?.resolve(.success(()))
         connecting = nil
         return nil
     }
 
-    private func acknowledged(_ identifier: UInt16, _ reason: MQTTReason) {
-        trace("received PUBACK (m\(identifier), \(reason.name))")
-        guard let publication = unacknowledged.removeValue(forKey: identifier) else { return }
-        publication.complete(reason.isFailure ? .rejected(.publish(topic: publication.topic), reason) : nil)
+    private func granted(_ identifier: UInt16, _ reasons: [MQTTReason]) {
+        trace("received SUBACK (m\(identifier), \(reasons.map(\.name).joined(separator: ", ")))")
+        guard let refused = subscriptions.granted(identifier, reasons, &identifiers) else { return }
+        let (filter, reason) = zip(refused.filters, reasons).first { $0.1.isFailure } ?? (MQTTFilter(""), .unspecifiedError)
+        full.remove(refused.number)
+        refused.inbox.end(.failure(.rejected(.subscribe(filter: filter.text), reason)))
     }
 
-    private func arrived(_ publish: MQTTPublish, in bytes: Span<UInt8>) {
-        let message = MQTTMessage(
-            topic: bytes.at(publish.topic).text, payload: bytes.at(publish.payload).array, qos: publish.qos == 0 ? .atMostOnce : .atLeastOnce,
-            retain: publish.retain, isDuplicate: publish.duplicate)
+    private func arrived(_ publish: MQTTPublish, in bytes: Span<UInt8>) -> MQTTClientError? {
+        var topic = bytes.at(publish.topic).text
+        if publish.topicAlias > 0 {
+            if !topic.isEmpty {
+                aliases[publish.topicAlias] = topic
+            } else if let known = aliases[publish.topicAlias] {
+                topic = known
+            } else {
+                return .connectionLost(server: client.server, .violation(.topicAliasInvalid))
+            }
+        }
+        let payload = bytes.at(publish.payload).array
         trace(
-            "received PUBLISH (d\(publish.duplicate ? 1 : 0), q\(publish.qos), r\(publish.retain ? 1 : 0), m\(publish.packetIdentifier), '\(message.topic)', \(message.payload.count) bytes)"
+            "received PUBLISH (d\(publish.duplicate ? 1 : 0), q\(publish.qos), r\(publish.retain ? 1 : 0), m\(publish.packetIdentifier), '\(topic)', \(payload.count) bytes)"
         )
-        let targets = targets(of: message.topic, identifiers: publish.properties.isEmpty ? [] : Self.identifiers(publish.properties, in: bytes))
+        var message = MQTTMessage(
+            topic: topic, payload: payload, qos: MQTTQoS(rawValue: publish.qos) ?? .exactlyOnce, retain: publish.retain, isDuplicate: publish.duplicate,
+            properties: publish.properties.isEmpty ? MQTTProperties() : MQTTProperties(publish.properties, in: bytes))
+        message.packetIdentifier = publish.packetIdentifier
+        message.topicAlias = publish.topicAlias
+        if !publish.properties.isEmpty { message.subscriptionIdentifiers = MQTTMessage.subscriptionIdentifiers(publish.properties, in: bytes) }
         var delivery = MQTTDelivery(message: message, sequence: 0)
+        let targets = subscriptions.targets(of: topic, identifiers: message.subscriptionIdentifiers)
         if publish.qos > 0 {
-            delivery.sequence = firstSequence &+ UInt64(arrivals.count)
-            let isKept = targets.isEmpty && keepsUnclaimed
-            arrivals.append(Arrival(identifier: publish.packetIdentifier, remaining: isKept ? 1 : targets.count))
-            if isKept { unclaimed.append(delivery) }
+            guard let sequence = receiving.arrived(publish) else { return nil }
+            delivery.sequence = sequence
+            let isKept = targets.isEmpty && subscriptions.keepsUnclaimed
+            receiving.expect(sequence, handedOverBy: isKept ? 1 : targets.count)
+            if isKept { subscriptions.keep(delivery) }
         }
-        for target in targets { subscriptions[target].arrived.append(delivery) }
+        subscriptions.deliver(delivery, to: targets)
+        return nil
     }
 
-    private static func identifiers(_ properties: ByteRange, in bytes: Span<UInt8>) -> [UInt32] {
-        var identifiers: [UInt32] = []
-        var cursor = MQTTPropertyCursor(properties, in: bytes)
-        while let property = cursor.next() { if property.identifier == .subscriptionIdentifier { identifiers.append(property.number) } }
-        return identifiers
+    private func challenged(_ auth: MQTTAuth, in bytes: Span<UInt8>) {
+        trace("received AUTH (\(auth.reason.name))")
+        guard let authenticator = options.authenticator, auth.reason == .continueAuthentication else { return }
+        let challenge = auth.data.map { bytes.at($0).array } ?? []
+        let number = client.number
+        Task { [loop] in
+            let outcome = await MQTTAuthOutcome { try await authenticator.answer(to: challenge) }
+            loop.execute { loop in
+                MQTTClientTenant.on(loop)?.session(number)?.authenticated(outcome) { session, data in
+                    session.authAnswer = MQTTAuth.Owned(reason: .continueAuthentication, method: Array(authenticator.method.utf8), data: data)
+                    session.work()
+                }
+            }
+        }
     }
 
-    /// The subscriptions that a message is for. Servers may send a copy for each of two overlapping subscriptions; the identifiers
-    /// say which is whose. Identifiers of an earlier connection mean nothing here, so the filter counts too.
-    private func targets(of topic: String, identifiers: [UInt32]) -> [Int] {
-        if subscriptions.count == 1, identifiers == [subscriptions[0].number], !keepsUnclaimed { return [0] }
-        let levels = MQTTFilter.levels(of: topic)
-        let matching = subscriptions.indices.filter { subscriptions[$0].filters.contains { $0.matches(levels) } }
-        let named = matching.filter { identifiers.contains(subscriptions[$0].number) }
-        return named.isEmpty ? matching : matching.filter { subscriptions[$0].isShadowed || identifiers.contains(subscriptions[$0].number) }
+    private func authenticated(_ outcome: MQTTAuthOutcome, _ goOn: (MQTTClientSession, [UInt8]?) -> Void) {
+        switch outcome {
+        case .said(let bytes): if phase == .dialing || channel != nil { goOn(self, bytes) }
+        case .failed(let reason):
+            let error = MQTTClientError.authenticationFailed(method: options.authenticator?.method ?? "", reason: reason)
+            if let channel { channel.end(error) } else { end(error) }
+        }
     }
 
-    /// After the events of one read: what arrived goes to the tasks in one batch each.
+    /// After the events of one read.
     func handOver() {
-        for index in subscriptions.indices where !subscriptions[index].arrived.isEmpty {
-            if subscriptions[index].inbox.put(subscriptions[index].arrived) { full.insert(subscriptions[index].number) }
-            subscriptions[index].arrived.removeAll(keepingCapacity: true)
-        }
+        let (full, taken) = subscriptions.handOver()
+        self.full.formUnion(full)
+        for sequence in taken where sequence != 0 { receiving.letGo(sequence, staysUnacknowledged: false) }
     }
+
+    /// Sends what may be sent. Answers false if the socket takes no more for now.
+    func pump(through channel: MQTTClientChannel) -> Bool {
+        if let answer = authAnswer {
+            authAnswer = nil
+            try? channel.send(.auth(answer))
+            trace("sending AUTH")
+        }
+        guard isOpen else { return true }
+        receiving.answer(through: channel)
+        for (subscription, misuse) in subscriptions.ask(through: channel, &identifiers) {
+            let error = MQTTClientError.misuse(.subscribe(filter: subscription.filters.map(\.text).joined(separator: ", ")), misuse)
+            subscription.reply?.resolve(.failure(error))
+            subscription.inbox.end(.failure(error))
+        }
+        return publishing.pump(through: channel, &identifiers)
+    }
+
+    private func work() { channel?.work() }
 
     // MARK: What the tasks say
 
-    func add(_ publications: [MQTTPublication]) { waiting.append(contentsOf: publications) }
-
-    /// Sends what may be sent. Answers false if the socket takes no more for now.
-    func pump(_ machine: inout MQTTClientMachine, slot: UInt32, on loop: EventLoop) -> Bool {
-        acknowledge(&machine, slot, loop)
-        guard isOpen else { return true }
-        while let next = waiting.first {
-            if next.isAbandoned {
-                waiting.removeFirst()
-                continue
-            }
-            if loop[output: slot].count >= limits.outputMax, !loop.flushEarly(slot, limit: limits.outputMax) { return false }
-            var publish = next.message
-            if publish.qos > 0 {
-                guard unacknowledged.count < window else { return true }
-                publish.packetIdentifier = takeIdentifier()
-            }
-            waiting.removeFirst()
-            do throws(MQTTMisuse) {
-                try loop.send(.publish(publish), through: &machine, slot: slot)
-                trace(
-                    "sending PUBLISH (d0, q\(publish.qos), r\(publish.retain ? 1 : 0), m\(publish.packetIdentifier), '\(next.topic)', \(publish.payload.count) bytes)"
-                )
-                if publish.qos > 0 { unacknowledged[publish.packetIdentifier] = next } else { next.complete() }
-            } catch {
-                next.complete(.misuse(.publish(topic: next.topic), error))
-            }
-        }
-        return true
+    func add(_ publications: [MQTTPublication]) {
+        publishing.add(publications, isOffline: !isOpen, server: client.server)
+        work()
     }
 
-    private func takeIdentifier() -> UInt16 {
-        repeat {
-            lastIdentifier = lastIdentifier == .max ? 1 : lastIdentifier + 1
-        } while unacknowledged[lastIdentifier] != nil || requests[lastIdentifier] != nil
-        return lastIdentifier
-    }
-
-    func subscribe(
-        _ number: UInt32, _ filters: [String], _ qos: MQTTQoS, _ inbox: MQTTInbox, _ reply: MQTTReply<[MQTTReason]>,
-        _ machine: inout MQTTClientMachine, slot: UInt32, on loop: EventLoop
-    ) {
+    func subscribe(_ number: UInt32, _ filters: [String], _ how: MQTTSubscribing, _ inbox: MQTTInbox, _ reply: MQTTReply<[MQTTReason]>) {
         guard !reply.isAbandoned else { return }
-        let identifier = takeIdentifier()
-        let wanted = filters.map { MQTTSubscription(filter: Array($0.utf8), options: MQTTSubscriptionOptions(qos: qos.rawValue)) }
-        do throws(MQTTMisuse) {
-            try loop.send(
-                .subscribe(packetIdentifier: identifier, subscriptionIdentifier: usesIdentifiers ? number : 0, subscriptions: wanted), through: &machine,
-                slot: slot)
-        } catch {
-            return reply.resolve(.failure(.misuse(.subscribe(filter: filters.joined(separator: ", ")), error)))
-        }
-        trace("sending SUBSCRIBE (m\(identifier), \(filters.joined(separator: ", ")), QoS \(qos.rawValue))")
-        requests[identifier] = .subscribe(reply)
-        for index in subscriptions.indices where subscriptions[index].filters.contains(where: { filters.contains($0.text) }) {
-            subscriptions[index].isShadowed = true
-        }
-        var subscription = Subscription(number: number, filters: filters.map(MQTTFilter.init), inbox: inbox)
-        let isMine = { (delivery: MQTTDelivery) in
-            let levels = MQTTFilter.levels(of: delivery.message.topic)
-            return subscription.filters.contains { $0.matches(levels) }
-        }
-        let mine = unclaimed.filter(isMine)
-        unclaimed.removeAll(where: isMine)
-        subscription.arrived = mine
-        subscriptions.append(subscription)
+        subscriptions.add(.init(number: number, filters: filters.map(MQTTFilter.init), how: how, inbox: inbox, reply: reply))
         handOver()
+        work()
     }
 
-    /// The scope of a subscription has ended.
-    func unsubscribe(_ number: UInt32, staysSubscribed: Bool, _ machine: inout MQTTClientMachine, slot: UInt32, on loop: EventLoop) {
-        guard let index = subscriptions.firstIndex(where: { $0.number == number }) else { return }
-        let subscription = subscriptions.remove(at: index)
+    func unsubscribe(_ number: UInt32, staysSubscribed: Bool) {
+        guard let gone = subscriptions.remove(number, staysSubscribed: staysSubscribed, &identifiers) else { return }
         full.remove(number)
-        let (handed, left) = subscription.inbox.close()
-        handedOver(handed)
-        for sequence in left { letGo(sequence, staysUnacknowledged: staysSubscribed) }
-        guard !staysSubscribed else { return }
-        keepsUnclaimed = false
-        let filters = subscription.filters.filter { filter in !subscriptions.contains { $0.filters.contains(filter) } }.map { Array($0.text.utf8) }
-        guard !filters.isEmpty else { return }
-        let identifier = takeIdentifier()
-        guard (try? loop.send(.unsubscribe(packetIdentifier: identifier, filters: filters), through: &machine, slot: slot)) != nil else { return }
-        trace("sending UNSUBSCRIBE (m\(identifier))")
-        requests[identifier] = .unsubscribe
+        let (handed, left) = gone.inbox.close()
+        for sequence in handed { receiving.letGo(sequence, staysUnacknowledged: false) }
+        for sequence in left + gone.arrived.map(\.sequence) where sequence != 0 { receiving.letGo(sequence, staysUnacknowledged: staysSubscribed) }
+        work()
+    }
+
+    func unsubscribe(from filters: [String], _ reply: MQTTReply<Void>) {
+        subscriptions.remove(filters, reply)
+        work()
     }
 
     /// A task has taken messages from its inbox.
     func report(_ number: UInt32) {
-        guard let subscription = subscriptions.first(where: { $0.number == number }) else { return }
+        guard let subscription = subscriptions.all.first(where: { $0.number == number }) else { return }
         let (handed, isFull) = subscription.inbox.report()
         if !isFull { full.remove(number) }
-        handedOver(handed)
-    }
-
-    private func handedOver(_ sequences: [UInt64]) {
-        for sequence in sequences { letGo(sequence, staysUnacknowledged: false) }
-    }
-
-    private func letGo(_ sequence: UInt64, staysUnacknowledged: Bool) {
-        guard sequence >= firstSequence, sequence < firstSequence &+ UInt64(arrivals.count) else { return }
-        let index = Int(sequence - firstSequence)
-        arrivals[index].remaining -= 1
-        if staysUnacknowledged { arrivals[index].staysUnacknowledged = true }
-    }
-
-    private func acknowledge(_ machine: inout MQTTClientMachine, _ slot: UInt32, _ loop: EventLoop) {
-        while let arrival = arrivals.first, arrival.remaining <= 0 {
-            arrivals.removeFirst()
-            firstSequence &+= 1
-            if arrival.staysUnacknowledged { continue }
-            try? loop.send(.puback(packetIdentifier: arrival.identifier, reason: .success), through: &machine, slot: slot)
-            trace("sending PUBACK (m\(arrival.identifier))")
-        }
+        for sequence in handed { receiving.letGo(sequence, staysUnacknowledged: false) }
+        work()
     }
 
     // MARK: The end
 
+    /// Says DISCONNECT; `reply` is resolved when it has left, or could not in time.
+    func leave(_ reply: MQTTReply<Void>) {
+        guard isOpen, let channel else {
+            end(.closed)
+            return reply.resolve(.success(()))
+        }
+        channel.leave(reply, sessionExpiry: options.sessionExpiryAtLeaving)
+    }
+
+    /// For good.
     func end(_ error: MQTTClientError) {
-        isOpen = false
+        guard phase != .ended else { return }
+        phase = .ended
         handOver()
+        tenant.remove(self)
+        if let pause { loop.close(pause, .finished) }
+        if let channel { loop.close(channel, .finished) }
+        channel = nil
         connecting?.resolve(.failure(error))
-        connecting = nil
-        for publication in waiting.removeAll() { publication.complete(error) }
-        for publication in unacknowledged.values { publication.complete(error) }
-        unacknowledged = [:]
-        for case .subscribe(let reply) in requests.values { reply.resolve(.failure(error)) }
-        requests = [:]
-        for subscription in subscriptions { subscription.inbox.end(.failure(error)) }
+        publishing.end(error)
+        subscriptions.end(error)
         client.end(error)
+    }
+}
+
+/// What an authenticator said, or threw.
+enum MQTTAuthOutcome: Sendable {
+    case said([UInt8]?)
+    case failed(String)
+
+    init(_ body: () async throws -> [UInt8]?) async {
+        do { self = .said(try await body()) } catch { self = .failed("\(error)") }
+    }
+}
+
+/// The pause before the next attempt to connect.
+final class MQTTReconnectClock: Channel {
+    private weak var session: MQTTClientSession?
+    private let end: Instant
+
+    init(_ session: MQTTClientSession, at end: Instant) {
+        self.session = session
+        self.end = end
+    }
+
+    override var deadline: Instant { end }
+
+    override func wake(on loop: EventLoop) {
+        let session = session
+        loop.close(self, .finished)
+        session?.resume()
     }
 }

@@ -1,14 +1,19 @@
+public import MartletMQTTProtocol
+
 /// What arrives for one subscription. One task iterates it.
 ///
 /// Not iterating is back-pressure: above `MQTTClientLimits.undeliveredMax` waiting messages the client stops reading from the
 /// server, and goes on below half of it. While this client itself waits for an acknowledgement it keeps reading, because the
-/// acknowledgement stands behind the messages. A QoS 1 message is acknowledged to the server when it has been handed to the
-/// iterating task; what that task has not taken when the connection ends comes again, if the session is kept.
-/// The sequence ends when the subscription's scope does and throws when the connection is lost, after what had arrived before.
+/// acknowledgement stands behind the messages. A QoS 1 or 2 message is acknowledged to the server when it has been handed to the
+/// iterating task; what that task has not taken when the client ends comes again, if the session is kept.
+/// The sequence goes on over a reconnect. It ends when the subscription's scope does and throws when the client gives up, after
+/// what had arrived before.
 public struct MQTTMessages: AsyncSequence, Sendable {
     public typealias Element = MQTTMessage
     public typealias Failure = MQTTClientError
     let inbox: MQTTInbox
+    /// The server's answer filter by filter: the QoS it granted.
+    public let granted: [MQTTReason]
 
     public func makeAsyncIterator() -> Iterator { Iterator(inbox: inbox) }
 
@@ -56,9 +61,12 @@ final class MQTTInbox: Sendable {
     private let limits: MQTTClientLimits
     /// Asks the loop to take the report.
     private let callLoop: @Sendable () -> Void
+    /// Takes each message on the loop, instead of a task.
+    let sink: (@Sendable (MQTTMessage) -> Void)?
 
-    init(limits: MQTTClientLimits, callLoop: @escaping @Sendable () -> Void) {
+    init(limits: MQTTClientLimits, sink: (@Sendable (MQTTMessage) -> Void)? = nil, callLoop: @escaping @Sendable () -> Void) {
         self.limits = limits
+        self.sink = sink
         self.callLoop = callLoop
     }
 

@@ -19,12 +19,17 @@ public final class MQTTPipeline: Sendable {
         self.limits = limits
     }
 
-    public func publish(_ text: String, to topic: String, qos: MQTTQoS = .atMostOnce, retain: Bool = false) async throws(MQTTClientError) {
-        try await publish(Array(text.utf8), to: topic, qos: qos, retain: retain)
+    public func publish(
+        _ text: String, to topic: String, qos: MQTTQoS = .atMostOnce, retain: Bool = false, properties: MQTTProperties = MQTTProperties()
+    ) async throws(MQTTClientError) {
+        try await publish(Array(text.utf8), to: topic, qos: qos, retain: retain, properties: properties)
     }
 
-    public func publish(_ payload: [UInt8], to topic: String, qos: MQTTQoS = .atMostOnce, retain: Bool = false) async throws(MQTTClientError) {
+    public func publish(
+        _ payload: [UInt8], to topic: String, qos: MQTTQoS = .atMostOnce, retain: Bool = false, properties: MQTTProperties = MQTTProperties()
+    ) async throws(MQTTClientError) {
         let limits = limits, size = payload.count + topic.utf8.count
+        let publication = try MQTTPublication(payload, to: topic, qos: qos, retain: retain, properties: properties, .pipeline(self, size: size))
         let failure: MQTTClientError? = try await progress.when { (progress) -> MQTTClientError?? in
             if let failure = progress.failure { return .some(failure) }
             let isFull = progress.count >= limits.pipelineCountMax || progress.bytes >= limits.pipelineBytesMax
@@ -39,8 +44,7 @@ public final class MQTTPipeline: Sendable {
             return .some(nil)
         }
         if let failure { throw failure }
-        let message = MQTTPublication.message(payload, topic: topic, qos: qos, retain: retain)
-        client.hand(MQTTPublication(message: message, topic: topic, completion: .pipeline(self, size: size)))
+        client.hand(publication)
     }
 
     /// By the loop.

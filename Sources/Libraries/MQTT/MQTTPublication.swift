@@ -10,9 +10,20 @@ struct MQTTPublication: Sendable {
     let topic: String
     let completion: Completion
 
-    static func message(_ payload: [UInt8], topic: String, qos: MQTTQoS, retain: Bool) -> MQTTPublish.Owned {
-        MQTTPublish.Owned(topic: Array(topic.utf8), payload: payload, qos: qos.rawValue, retain: retain)
+    init(
+        _ payload: [UInt8], to topic: String, qos: MQTTQoS, retain: Bool, properties: MQTTProperties, _ completion: Completion
+    ) throws(MQTTClientError) {
+        do throws(MQTTMisuse) {
+            message = MQTTPublish.Owned(topic: Array(topic.utf8), properties: try properties.encoded(), payload: payload, qos: qos.rawValue, retain: retain)
+        } catch {
+            throw .misuse(.publish(topic: topic), error)
+        }
+        self.topic = topic
+        self.completion = completion
     }
+
+    /// What it is counted as where memory is bounded.
+    var size: Int { message.topic.count + message.properties.count + message.payload.count }
 
     /// Nobody waits for it and it has not been sent: it need not be.
     var isAbandoned: Bool { if case .reply(let reply) = completion { reply.isAbandoned } else { false } }

@@ -1,19 +1,26 @@
-/// `mqtt://[USER[:PASSWORD]@]HOST[:PORT]`. Not here yet: TLS, WebSocket and Unix sockets.
-struct MQTTServerURL: Equatable {
-    var host = ""
-    var port: UInt16 = 1883
-    var userName: String?
-    var password: String?
+/// `mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC]`. Percent signs are decoded in user and password alone: a topic may hold them.
+/// Not here yet: TLS, WebSocket and Unix sockets.
+public struct MQTTServerURL: Equatable, Sendable {
+    public private(set) var host = ""
+    public private(set) var port: UInt16 = 1883
+    public private(set) var userName: String?
+    public private(set) var password: String?
+    /// What stands behind the slash; `nil` if nothing does.
+    public private(set) var topic: String?
+    /// Without user and password: errors end up in logs.
+    let shown: String
 
-    init(_ url: String) throws(MQTTClientError) {
-        // Without user and password: errors end up in logs.
+    /// Throws `urlInvalid`.
+    public init(_ url: String) throws(MQTTClientError) {
         let shown = url.lastIndex(of: "@").map { "…" + url[$0...] } ?? url
+        self.shown = shown
         func fail(_ reason: String) -> MQTTClientError { .urlInvalid(shown, reason: reason) }
         guard let scheme = url.firstRange(of: "://") else { throw fail("it has no scheme") }
         guard url[..<scheme.lowerBound] == "mqtt" else { throw fail("\"\(url[..<scheme.lowerBound])\" is not a scheme of this build") }
         var place = url[scheme.upperBound...]
         if let slash = place.firstIndex(of: "/") {
-            guard place.index(after: slash) == place.endIndex else { throw fail("it has a path") }
+            let rest = place[place.index(after: slash)...]
+            topic = rest.isEmpty ? nil : String(rest)
             place = place[..<slash]
         }
         if let at = place.lastIndex(of: "@") {

@@ -38,6 +38,7 @@ struct MQTTDeliveries: ~Copyable {
             guard accepts(delivery, message, gateway, outputs) else { continue }
             let form = form(of: delivery, message, gateway.sessions.value[session].version)
             gateway.seen.value.publishesSent &+= 1
+            gateway.seen.value.publishBytesSent &+= UInt64(message.body.count)
             if form.version == .v5, !delivery.matches.isNone || gateway.sessions.value[session].takesAliases || isOld(delivery, message) {
                 encodeOwn(message, form, for: delivery, gateway, outputs)
             } else if range.count == 1 {
@@ -67,7 +68,9 @@ struct MQTTDeliveries: ~Copyable {
     private mutating func accepts(_ delivery: Delivery, _ message: borrowing Message, _ gateway: MQTTGateway, _ outputs: OutputTable) -> Bool {
         let slot = gateway.sessions.value[delivery.token].slot, loop = gateway.shard.loop
         loop.willWrite(slot)
-        if outputs[slot].count > gateway.options.outputBytesMax, !delivery.settles, !loop.flushEarly(slot, limit: gateway.options.outputBytesMax) {
+        if outputs[slot].count > gateway.options.outputBytesMax, !delivery.settles, !delivery.isReplay,
+            !loop.flushEarly(slot, limit: gateway.options.outputBytesMax)
+        {
             gateway.seen.value.droppedSlow &+= 1
             return false
         }

@@ -55,14 +55,14 @@ extension MQTTGateway {
         case .challenge(let challenge):
             channel.authentication = authentication
             let auth = MQTTAuth.Owned(reason: .continueAuthentication, method: authentication.method, data: challenge)
-            try? shard.loop.send(.auth(auth), through: &machine, slot: channel.slot)
+            say(.auth(auth), &machine, channel.slot)
             return .waiting
         case .success(let data):
             if let connect = authentication.connect {
                 let bytes = authentication.bytes
                 return admit(connect, in: bytes.span, channel, &machine, authentication: (authentication.method, data))
             }
-            try? shard.loop.send(.auth(MQTTAuth.Owned(reason: .success, method: authentication.method, data: data)), through: &machine, slot: channel.slot)
+            say(.auth(MQTTAuth.Owned(reason: .success, method: authentication.method, data: data)), &machine, channel.slot)
             return .waiting
         case .refusal: return refuse(channel, &machine, .notAuthorized, "authentication failed")
         }

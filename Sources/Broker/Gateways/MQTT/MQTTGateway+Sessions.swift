@@ -25,6 +25,7 @@ extension MQTTGateway {
             return
         }
         connectionCount += 1
+        counters.sockets += 1
         shard.loop.replay(unread, to: channel)
     }
 
@@ -64,7 +65,7 @@ extension MQTTGateway {
         (connack.authenticationMethod, connack.authenticationData) = (authentication?.method, authentication?.data)
         let lifetime = lifetime(connect)
         if connect.version == .v5, lifetime < .seconds(Int64(connect.sessionExpiry)) { connack.sessionExpiry = UInt32(lifetime.components.seconds) }
-        try? shard.loop.send(.connack(connack), through: &machine, slot: channel.slot)
+        say(.connack(connack), &machine, channel.slot)
         counters.connectionsAccepted += 1
         log.info("client connected", metadata: ["client": clientID.span.text, "address": address(channel), "version": connect.version.name])
         resume(session, &machine)
@@ -73,7 +74,7 @@ extension MQTTGateway {
 
     func refuse(_ channel: MQTTServerChannel, _ machine: inout MQTTServerMachine, _ reason: MQTTReason, _ text: String) -> ConnectAnswer {
         counters.connectionsRefused += 1
-        try? shard.loop.send(.connack(MQTTConnack(reason: reason)), through: &machine, slot: channel.slot)
+        say(.connack(MQTTConnack(reason: reason)), &machine, channel.slot)
         return .over(.close(.refused(text)))
     }
 
@@ -161,7 +162,7 @@ extension MQTTGateway {
     private func resume(_ session: UInt32, _ machine: inout MQTTServerMachine) {
         let queue = sessions.value[session].queue, slot = sessions.value[session].slot
         for identifier in sessions.value[session].beginResuming(shard.core.value.held(in: queue)) {
-            try? shard.loop.send(.pubrel(packetIdentifier: identifier, reason: .success), through: &machine, slot: slot)
+            say(.pubrel(packetIdentifier: identifier, reason: .success), &machine, slot)
         }
         shard.perform {
             $0.setPresence(of: queue, true, limit: window(session), into: &$1)
@@ -176,13 +177,13 @@ extension MQTTGateway {
 
     /// Says why, where the version has a word for it, and closes.
     func sendAway(_ channel: MQTTServerChannel, _ reason: MQTTReason, _ text: String) {
-        try? shard.loop.send(.disconnect(reason: reason, text: text), through: &channel.machine, slot: channel.slot)
+        say(.disconnect(reason: reason, text: text), &channel.machine, channel.slot)
         shard.loop.finish(channel, .refused(text))
     }
 
     /// The same in the middle of a read.
     func disconnect(_ reason: MQTTReason, _ slot: UInt32, _ machine: inout MQTTServerMachine) -> ConnectionEnd {
-        try? shard.loop.send(.disconnect(reason: reason), through: &machine, slot: slot)
+        say(.disconnect(reason: reason), &machine, slot)
         return .close(.refused("\(reason)"))
     }
 
@@ -246,6 +247,7 @@ extension MQTTGateway {
 
     private func remove(_ session: UInt32) {
         shard.forgetUndeliverable(of: sessions.value[session].queue)
+        subscriptionCount -= Int(sessions.value[session].subscriptions)
         sessions.value.remove(session)
     }
 
@@ -258,7 +260,7 @@ extension MQTTGateway {
     func sendAllAway() {
         isStopping = true
         for channel in shard.loop.channels(of: MQTTServerChannel.self) {
-            try? shard.loop.send(.disconnect(reason: .serverShuttingDown), through: &channel.machine, slot: channel.slot)
+            say(.disconnect(reason: .serverShuttingDown), &channel.machine, channel.slot)
             shard.loop.finish(channel, .stopping)
         }
     }

@@ -15,7 +15,7 @@ extension MQTTGateway {
     ) {
         var reasons: [MQTTReason] = []
         while let (filter, wanted) = filters.next() { reasons.append(subscribe(session, identifier, bytes.at(filter).array, wanted)) }
-        try? shard.loop.send(.suback(packetIdentifier: packetIdentifier, reasons: reasons), through: &machine, slot: slot)
+        say(.suback(packetIdentifier: packetIdentifier, reasons: reasons), &machine, slot)
     }
 
     private func subscribe(_ session: UInt32, _ identifier: UInt32, _ filter: [UInt8], _ wanted: MQTTSubscriptionOptions) -> MQTTReason {
@@ -36,7 +36,10 @@ extension MQTTGateway {
             } else {
                 shard.core.value.bind(queue, to: hub, .address(filter), binding)
             }
-        if isNew { sessions.value[session].subscriptions += 1 }
+        if isNew {
+            sessions.value[session].subscriptions += 1
+            subscriptionCount += 1
+        }
         return wanted.qos == 0 ? .grantedQoS0 : wanted.qos == 1 ? .grantedQoS1 : .grantedQoS2
     }
 
@@ -54,7 +57,10 @@ extension MQTTGateway {
                 } else {
                     shard.core.value.unbind(queue, from: hub, .address(filter))
                 }
-            if wasThere { sessions.value[session].subscriptions -= 1 }
+            if wasThere {
+                sessions.value[session].subscriptions -= 1
+                subscriptionCount -= 1
+            }
             reasons.append(wasThere ? .success : .noSubscriptionExisted)
         }
         return reasons

@@ -25,6 +25,10 @@ public final class MQTTGateway: Gateway {
     private let unaliased = Pinned(UnaliasedProperties())
     /// Connections on this shard.
     public internal(set) var connectionCount = 0
+    /// Subscriptions of this shard's sessions, shared ones too.
+    var subscriptionCount = 0
+    /// On the first shard.
+    private(set) var systemTopics: MQTTSystemTopics?
 
     public init(_ shard: Shard, id: GatewayID, options: MQTTGatewayOptions) {
         self.options = options
@@ -32,6 +36,10 @@ public final class MQTTGateway: Gateway {
         hub = shard.router.meetingPoint
         outputs = shard.loop.outputs
         super.init(shard, id: id)
+        guard shard.number == 0, options.systemTopicsInterval > .zero else { return }
+        let topics = MQTTSystemTopics(self, interval: options.systemTopicsInterval, version: options.serverVersion)
+        systemTopics = topics
+        shard.loop.add(clock: topics)
     }
 
     /// What this shard's MQTT has seen.
@@ -66,6 +74,12 @@ public final class MQTTGateway: Gateway {
 
     public override var samples: [(name: String, value: UInt64)] { counters.samples + [("connections", UInt64(connectionCount))] }
 
+    /// Sends one packet, of any type but PUBLISH. What its connection's state does not allow any more is not said.
+    @inline(__always) func say(_ packet: MQTTServerOutgoing, _ machine: inout MQTTServerMachine, _ slot: UInt32) {
+        seen.value.answersSent &+= 1
+        try? shard.loop.send(packet, through: &machine, slot: slot)
+    }
+
     func count(_ packets: UInt64, _ publishes: UInt64, tolerated: UInt8) {
         seen.value.packetsReceived &+= packets
         seen.value.publishesReceived &+= publishes
@@ -89,6 +103,7 @@ public final class MQTTGateway: Gateway {
     ) {
         var header = MessageHeader(origin: id, flags: Self.flags(qos: publish.qos, retain: publish.retain))
         header.publisherQueue = sessions.value[session].queue
+        seen.value.publishBytesReceived &+= UInt64(payload.count)
         if publish.messageExpiry != .max { header.expiry = shard.core.value.wallTime.advanced(bySeconds: Int(publish.messageExpiry)) }
         let message = Message(hub: hub, address: topic, properties: properties, body: payload, header: header)
         if topic[0] == UInt8(ascii: "$"), isReserved(topic) { return refuse(publish, slot, &machine) }
@@ -118,8 +133,8 @@ public final class MQTTGateway: Gateway {
     private func refuse(_ publish: MQTTPublish, _ slot: UInt32, _ machine: inout MQTTServerMachine) {
         counters.publishesRefused += 1
         let reason: MQTTReason = machine.version == .v5 ? .notAuthorized : .success
-        if publish.qos == 1 { try? shard.loop.send(.puback(packetIdentifier: publish.packetIdentifier, reason: reason), through: &machine, slot: slot) }
-        if publish.qos == 2 { try? shard.loop.send(.pubrec(packetIdentifier: publish.packetIdentifier, reason: reason), through: &machine, slot: slot) }
+        if publish.qos == 1 { say(.puback(packetIdentifier: publish.packetIdentifier, reason: reason), &machine, slot) }
+        if publish.qos == 2 { say(.pubrec(packetIdentifier: publish.packetIdentifier, reason: reason), &machine, slot) }
     }
 
     /// A topic alias is good on its connection alone: it is set or resolved, and taken out of the properties. False: it stands for nothing.
@@ -164,13 +179,13 @@ public final class MQTTGateway: Gateway {
             _ = sessions.value[session].forget(identifier)
             guard machine.version == .v5 else { return }
         }
-        try? shard.loop.send(.pubrec(packetIdentifier: identifier, reason: Self.reason(outcome)), through: &machine, slot: slot)
+        say(.pubrec(packetIdentifier: identifier, reason: Self.reason(outcome)), &machine, slot)
     }
 
     /// PUBREL.
     func released(_ identifier: UInt16, _ session: UInt32, _ slot: UInt32, _ machine: inout MQTTServerMachine) {
         let isKnown = sessions.value[session].forget(identifier)
-        try? shard.loop.send(.pubcomp(packetIdentifier: identifier, reason: isKnown ? .success : .packetIdentifierNotFound), through: &machine, slot: slot)
+        say(.pubcomp(packetIdentifier: identifier, reason: isKnown ? .success : .packetIdentifierNotFound), &machine, slot)
     }
 
     // MARK: Acknowledgements of what a client has published
@@ -186,7 +201,7 @@ public final class MQTTGateway: Gateway {
     /// Before v5 there is no word for a refusal: without PUBACK the client keeps the message.
     @inline(__always) private func acknowledge(_ identifier: UInt16, _ outcome: PublishOutcome, _ slot: UInt32, _ machine: inout MQTTServerMachine) {
         guard machine.version == .v5 || outcome != .refused else { return }
-        try? shard.loop.send(.puback(packetIdentifier: identifier, reason: Self.reason(outcome)), through: &machine, slot: slot)
+        say(.puback(packetIdentifier: identifier, reason: Self.reason(outcome)), &machine, slot)
     }
 
     public override func acknowledge(_ acknowledgement: Acknowledgement) {
@@ -216,11 +231,11 @@ public final class MQTTGateway: Gateway {
         if reason.isFailure { return acknowledged(identifier, session) }
         guard let (position, isFirst) = sessions.value[session].release(identifier) else {
             counters.unknownAcknowledgements += 1
-            try? shard.loop.send(.pubrel(packetIdentifier: identifier, reason: .packetIdentifierNotFound), through: &machine, slot: slot)
+            say(.pubrel(packetIdentifier: identifier, reason: .packetIdentifierNotFound), &machine, slot)
             return
         }
         if isFirst { _ = shard.settle(sessions.value[session].queue, position, .received) }
-        try? shard.loop.send(.pubrel(packetIdentifier: identifier, reason: .success), through: &machine, slot: slot)
+        say(.pubrel(packetIdentifier: identifier, reason: .success), &machine, slot)
     }
 
     func outputBlocked(_ session: UInt32, _ blocked: Bool) {

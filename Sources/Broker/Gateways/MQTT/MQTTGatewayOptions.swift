@@ -25,6 +25,11 @@ public struct MQTTGatewayOptions: Sendable {
     /// Topic filters of one session. (EMQX: no limit; AWS IoT Core: 50; a million clients with one each is the usual shape.)
     public var subscriptionsMax = 100_000
 
+    /// How often the `$SYS/#` topics are published; zero: never.
+    public var systemTopicsInterval = Duration.zero
+    /// What `$SYS/broker/version` says.
+    public var serverVersion = ""
+
     public init() {}
 
     func queuePolicy(isDurable: Bool) -> QueuePolicy {

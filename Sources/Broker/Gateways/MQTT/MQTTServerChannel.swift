@@ -61,8 +61,8 @@ final class MQTTServerChannel: Channel {
                     gateway.subscribe(session, identifier, subscriptionIdentifier, MQTTFilterCursor(subscribe: filters, in: bytes), bytes, slot, &machine)
                 case .unsubscribe(let identifier, let filters):
                     let reasons = gateway.unsubscribe(session, MQTTFilterCursor(unsubscribe: filters, in: bytes), bytes)
-                    try? loop.send(.unsuback(packetIdentifier: identifier, reasons: reasons), through: &machine, slot: slot)
-                case .pingreq: break
+                    gateway.say(.unsuback(packetIdentifier: identifier, reasons: reasons), &machine, slot)
+                case .pingreq: gateway.seen.value.answersSent &+= 1
                 case .disconnect(let reason, let expiry):
                     if session != 0 { gateway.disconnecting(session, expiry) }
                     // Only a normal DISCONNECT deletes the will (MQTT 5.0 section 3.1.2.5).
