@@ -63,7 +63,7 @@ import Testing
 
     @Test func `a will goes with its delay and properties`() async throws {
         var options = MQTTClientOptions()
-        options.will = MQTTWill(topic: "gone", payload: [7], qos: .exactlyOnce, retain: true, delay: .seconds(5), properties: all)
+        options.will = MQTTWillMessage(topic: "gone", payload: [7], qos: .exactlyOnce, retain: true, delay: .seconds(5), properties: all)
         options.userProperties = [MQTTUserProperty("who", "me")]
         #expect(await server.end(of: server.run(options) { _ in }) != nil)
         guard case .connect(let connect)? = server.events.first else {

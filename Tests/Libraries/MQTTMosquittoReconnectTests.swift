@@ -76,7 +76,7 @@ struct MQTTMosquittoReconnectTests {
         let proxy = try CuttingProxy(to: server.port)
         defer { proxy.end() }
         var options = MQTTClientOptions()
-        options.will = MQTTWill(topic: "wills/1", payload: Array("gone".utf8), qos: .atLeastOnce)
+        options.will = MQTTWillMessage(topic: "wills/1", payload: Array("gone".utf8), qos: .atLeastOnce)
         options.reconnect = .never
         let texts = try await MQTTClient.withConnection(to: server.url) { watcher in
             try await watcher.subscribe(to: "wills/+", qos: .atLeastOnce) { messages in
