@@ -79,7 +79,7 @@ let package = Package(
                 "CLinux", "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletCore",
                 "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletServer", "MartletSettings",
             ]),
-        tests("Apps", needs: ["martlet"]),
+        tests("Apps", needs: ["martlet", "MartletLogging", "MartletMQTT", "MartletMQTTProtocol"]),
         tests("Tidy", needs: []),
     ],
     swiftLanguageModes: [.v6]

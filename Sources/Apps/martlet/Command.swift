@@ -9,9 +9,15 @@ struct Command: Sendable {
         let value: String?
         let repeats: Bool
         let about: String
+        /// How many words it takes, by the first of them.
+        var wordCount: @Sendable ([String]) -> Int = { _ in 1 }
 
         static func flag(_ names: String..., about: String) -> Option { Option(names: names, value: nil, repeats: false, about: about) }
         static func one(_ names: String..., value: String, about: String) -> Option { Option(names: names, value: value, repeats: false, about: about) }
+        /// Takes several words each time; `Arguments.groups` gives them.
+        static func group(_ names: String..., value: String, about: String, wordCount: @escaping @Sendable ([String]) -> Int) -> Option {
+            Option(names: names, value: value, repeats: true, about: about, wordCount: wordCount)
+        }
         static func many(_ names: String..., value: String, about: String) -> Option { Option(names: names, value: value, repeats: true, about: about) }
     }
 
@@ -32,6 +38,7 @@ struct Command: Sendable {
 struct Arguments: Equatable {
     /// By the option's first name; a flag's values are empty strings.
     private var values: [String: [String]] = [:]
+    private var grouped: [String: [[String]]] = [:]
     private let firstNames: [String: String]
     /// `--help` stood where an option may stand.
     private(set) var wantsHelp = false
@@ -62,6 +69,12 @@ struct Arguments: Equatable {
             if let expected = option.value {
                 guard let value = inline ?? words.next() else { throw .usage("\(command.name): \(name) needs a value: \(name) \(expected)") }
                 values[option.names[0], default: []].append(value)
+                var group = [value]
+                while group.count < option.wordCount(group) {
+                    guard let word = words.next() else { throw .usage("\(command.name): \(name) needs more words: \(name) \(expected)") }
+                    group.append(word)
+                }
+                grouped[option.names[0], default: []].append(group)
             } else {
                 guard inline == nil else { throw .usage("\(command.name): \(name) takes no value") }
                 values[option.names[0]] = [""]
@@ -70,6 +83,7 @@ struct Arguments: Equatable {
     }
 
     func texts(_ name: String) -> [String] { firstNames[name].flatMap { values[$0] } ?? [] }
+    func groups(_ name: String) -> [[String]] { firstNames[name].flatMap { grouped[$0] } ?? [] }
     func text(_ name: String) -> String? { texts(name).last }
     func has(_ name: String) -> Bool { !texts(name).isEmpty }
 
