@@ -123,4 +123,27 @@ struct MQTTAuthTests {
         let said = output.span.array
         #expect(said == [0xF0, 13, 0x19, 11, 0x15, 0, 3, 83, 67, 82, 0x16, 0, 2, 1, 2])
     }
+
+    @Test("Section 3.1.2.11.7: a client that wants no texts gets AUTH without")
+    func problemText() throws {
+        for wanted in [true, false] {
+            var client = try clientMachine("client new")
+            var server = try serverMachine("server new")
+            var options = MQTTConnectOptions(clientID: [97])
+            options.authenticationMethod = authMethod
+            options.requestsProblemText = wanted
+            var output = ByteBuffer()
+            try client.send(.connect(options), into: &output)
+            let hello = output.span.array
+            var input = ByteReader(hello.span)
+            _ = try server.nextEvent(from: &input, into: &output)
+            output.removeAll()
+            var message = auth(.continueAuthentication)
+            message.text = "hi"
+            message.userProperties = [0x26, 0, 1, 107, 0, 1, 118]
+            try server.send(.auth(message), into: &output)
+            let said = output.count
+            #expect(said == (wanted ? 22 : 10))
+        }
+    }
 }

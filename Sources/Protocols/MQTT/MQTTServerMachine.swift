@@ -20,6 +20,8 @@ public struct MQTTServerMachine: ProtocolMachine, ~Copyable {
         /// CONNECT gave no session expiry, so DISCONNECT must not either.
         static var sessionEndsWithConnection: Flags { Flags(rawValue: 1) }
         static var isStrict: Flags { Flags(rawValue: 2) }
+        /// Section 3.1.2.11.7: texts stand in CONNACK and DISCONNECT alone.
+        static var hasFewTexts: Flags { Flags(rawValue: 4) }
     }
     private enum Phase: UInt8 { case awaitingConnect, connecting, open, closed }
 
@@ -229,6 +231,7 @@ public struct MQTTServerMachine: ProtocolMachine, ~Copyable {
             let connect = try MQTTConnect(frame, in: bytes, version: version, levelsMax: topicLevelsMax)
             keepAlive = connect.keepAlive
             if connect.sessionExpiry == 0 { flags.insert(.sessionEndsWithConnection) }
+            if !connect.requestsProblemText { flags.insert(.hasFewTexts) }
             if let method = connect.authenticationMethod {
                 authMethod = MQTTText.fingerprint(bytes.at(method))
                 authTurn = .server
@@ -296,7 +299,7 @@ public struct MQTTServerMachine: ProtocolMachine, ~Copyable {
         guard authMethod != 0, authTurn == .server, MQTTText.fingerprint(auth.method.span) == authMethod,
             continues || auth.reason == .success && phase == .open
         else { throw .authenticationInvalid }
-        try auth.encode(peerSizeMax: peerPacketSizeMax, into: &output)
+        try auth.encode(peerSizeMax: peerPacketSizeMax, withTexts: !flags.contains(.hasFewTexts), into: &output)
         authTurn = continues ? .client : .nobody
     }
 

@@ -59,7 +59,7 @@ struct MQTTDeliveries: ~Copyable {
     @inline(__always) private func form(of delivery: Delivery, _ message: borrowing Message, _ version: MQTTVersion) -> Form {
         let wanted = MQTTBindingOptions(opaque: delivery.opaque)
         let qos: UInt8 = !delivery.settles ? 0 : wanted.qos == 2 && message.header.flags.contains(.exactlyOnce) ? 2 : 1
-        return Form(version: version, qos: qos, retain: wanted.retainAsPublished && message.header.flags.contains(.retained))
+        return Form(version: version, qos: qos, retain: delivery.isReplay || wanted.retainAsPublished && message.header.flags.contains(.retained))
     }
 
     /// Whether the message may be written for this client now. What may not is dropped (QoS 0), or settled as if delivered when the

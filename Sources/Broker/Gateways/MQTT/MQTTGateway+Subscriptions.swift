@@ -34,7 +34,7 @@ extension MQTTGateway {
                     $0.join(name, hub, pattern, queue, binding, policy: options.queuePolicy(isDurable: isDurable(session)), limit: window(session), into: &$1)
                 }
             } else {
-                shard.core.value.bind(queue, to: hub, .address(filter), binding)
+                shard.core.value.bind(queue, to: hub, .address(filter), binding, replay: Self.replay(wanted.retainHandling))
             }
         if isNew {
             sessions.value[session].subscriptions += 1
@@ -42,6 +42,9 @@ extension MQTTGateway {
         }
         return wanted.qos == 0 ? .grantedQoS0 : wanted.qos == 1 ? .grantedQoS1 : .grantedQoS2
     }
+
+    /// Section 3.8.3.1.
+    private static func replay(_ retainHandling: UInt8) -> RetainedReplay { retainHandling == 0 ? .always : retainHandling == 1 ? .ifNew : .none }
 
     private func isDurable(_ session: UInt32) -> Bool { shard.core.value.policy(of: sessions.value[session].queue).isDurable }
 
@@ -77,7 +80,7 @@ extension MQTTGateway {
 
 /// What a binding's opaque bits say: the largest counts where several match, so the QoS stands above the rest.
 /// ```
-/// | 15 kept | 2 1 QoS | 0 retain as published |
+/// | 2 1 QoS | 0 retain as published |
 /// ```
 struct MQTTBindingOptions {
     let opaque: UInt16

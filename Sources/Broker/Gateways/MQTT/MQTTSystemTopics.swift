@@ -102,7 +102,7 @@ final class MQTTSystemTopics: Channel {
             ("clients/expired", sum.mqtt.sessionsExpired), ("messages/stored", sum.storedMessages), ("messages/received", sum.mqtt.packetsReceived),
             ("messages/sent", sum.mqtt.packetsSent), ("store/messages/count", sum.storedMessages), ("store/messages/bytes", sum.storedBytes),
             ("subscriptions/count", sum.subscriptions), ("shared_subscriptions/count", sum.sharedSubscriptions),
-            ("retained messages/count", UInt64(0)), ("heap/current", ProcessSetup.heapInUse),
+            ("retained messages/count", UInt64(gateway.shard.router.retainedCount)), ("heap/current", ProcessSetup.heapInUse),
             ("publish/messages/dropped", dropped), ("publish/messages/received", sum.mqtt.publishesReceived),
             ("publish/messages/sent", sum.mqtt.publishesSent), ("publish/bytes/received", sum.mqtt.publishBytesReceived),
             ("publish/bytes/sent", sum.mqtt.publishBytesSent), ("bytes/received", sum.bytesReceived), ("bytes/sent", sum.bytesSent),
