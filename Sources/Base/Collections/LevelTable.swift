@@ -42,7 +42,10 @@ public struct LevelTable: ~Copyable {
     @inlinable public var count: Int { size }
 
     private static func allocate(_ capacity: Int) -> UnsafeMutablePointer<Edge> {
-        calloc(capacity, MemoryLayout<Edge>.stride)!.bindMemory(to: Edge.self, capacity: capacity)
+        // In line with the processor's cache, or every second edge lies in two of its lines.
+        let memory = aligned_alloc(64, capacity * MemoryLayout<Edge>.stride)!
+        memset(memory, 0, capacity * MemoryLayout<Edge>.stride)
+        return memory.bindMemory(to: Edge.self, capacity: capacity)
     }
 
     private static func freeText(_ edge: Edge) {

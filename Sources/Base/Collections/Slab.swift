@@ -42,7 +42,10 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
 
     /// Fetches a value into the processor's cache, to be read soon.
     @inlinable @inline(__always) public func expect(_ number: UInt32) {
-        if Int(number) < used { cl_prefetch(base + Int(number)) }
+        guard Int(number) < used else { return }
+        // It may lie in two lines of the cache.
+        cl_prefetch(base + Int(number))
+        cl_prefetch(UnsafeRawPointer(base + Int(number) + 1) - 1)
     }
 
     @usableFromInline @inline(never) mutating func grow() {
