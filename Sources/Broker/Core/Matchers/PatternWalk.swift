@@ -6,7 +6,7 @@ import MartletCollections
 ///
 /// Keeps its arrays from match to match. Not here: the tree's making (`TopicMatcher`).
 struct PatternWalk: ~Copyable {
-    private struct LookUp: BitwiseCopyable {
+    struct LookUp: BitwiseCopyable {
         var parent: UInt32
         var hash: UInt32
     }
