@@ -59,7 +59,7 @@ public struct BrokerCore: ~Copyable {
     var replayingQueues: [QueueID] = []
     /// Publishers with acknowledgements owed.
     var waitingPublishers: [PublisherID] = []
-    var endpointDeadlines = MinHeap<EndpointDeadline>()
+    var endpointDeadlines = EndpointDeadlines()
     public internal(set) var now = Instant(nanoseconds: 0)
     public internal(set) var wallTime = WallTime(milliseconds: 0)
 
@@ -83,7 +83,7 @@ public struct BrokerCore: ~Copyable {
     public var durableTicket: UInt64 { durableTickets[Int(shard)] }
 
     /// When `wake` wants to be called.
-    public var deadline: Instant { endpointDeadlines.first?.at ?? .never }
+    public var deadline: Instant { endpointDeadlines.next }
 
     // MARK: Queues
 

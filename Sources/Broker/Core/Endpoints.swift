@@ -82,17 +82,14 @@ extension BrokerCore {
         clearFarewell(id)
         deleteQueue(endpoints[id.number].queue, into: &effects)
         router.release(endpoints[id.number].identity.span)
+        endpointDeadlines.forget(id)
         endpoints.remove(id.number)
     }
 
     /// Ends the endpoints whose time has come.
     public mutating func wake(at now: Instant, into effects: inout Effects) {
         router.sweepRetained(at: wallTime)
-        while let first = endpointDeadlines.first, first.at <= now {
-            let id = endpointDeadlines.removeFirst().endpoint
-            // The entry is stale if the number is another's by now; the endpoint may have come back, or its end moved away.
-            guard endpoints.isLive(id.number), endpoints[id.number].scheduled == first.at else { continue }
-            endpoints[id.number].scheduled = .never
+        while let id = endpointDeadlines.take(until: now) {
             if endpoints[id.number].farewellTime <= now { publishFarewell(id, &effects) }
             guard endpoints[id.number].expiry <= now else { schedule(id); continue }
             effects.ended.append(EndedEndpoint(gateway: endpoints[id.number].gateway, gatewayState: endpoints[id.number].gatewayState))
@@ -100,12 +97,9 @@ extension BrokerCore {
         }
     }
 
-    private mutating func schedule(_ id: EndpointID) {
-        let deadline = endpoints[id.number].deadline
-        guard deadline < endpoints[id.number].scheduled else { return }
-        endpoints[id.number].scheduled = deadline
-        endpointDeadlines.insert(EndpointDeadline(at: deadline, endpoint: id))
-    }
+    private mutating func schedule(_ id: EndpointID) { endpointDeadlines.schedule(id, at: endpoints[id.number].deadline) }
 
     public var endpointCount: Int { endpoints.count }
+    /// Times at which something may be to be done about an endpoint: some more than endpoints that wait, never many more.
+    public var endpointDeadlineCount: Int { endpointDeadlines.count }
 }
