@@ -7,67 +7,34 @@ import MartletMQTTProtocol
 public func fuzzClient(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     guard count > 1 else { return 0 }
     let bytes = Array(UnsafeBufferPointer(start: start + 1, count: count - 1))
-    let whole = run(state: start[0] & 3, bytes, pieces: bytes.count)
-    precondition(whole == run(state: start[0] & 3, bytes, pieces: 1 + Int(start[0] >> 2)), "a split gives another result")
+    let whole = run(state: start[0] & 7, bytes, pieces: bytes.count)
+    precondition(whole == run(state: start[0] & 7, bytes, pieces: 1 + Int(start[0] >> 3)), "a split gives another result")
     return 0
 }
 
-private struct Result: Equatable {
-    var events: [MQTTClientEvent.Owned] = []
-    var output: [UInt8] = []
-    var violation: MQTTViolation?
-}
-
-private func connect(_ version: MQTTVersion, _ machine: inout MQTTClientMachine) {
-    var output = ByteBuffer()
-    var options = MQTTConnectOptions(version: version, clientID: [97])
-    options.topicAliasMax = 3
-    try? machine.send(.connect(options), into: &output)
-}
-
-private func open(_ version: MQTTVersion, _ machine: inout MQTTClientMachine) {
-    connect(version, &machine)
-    var output = ByteBuffer()
-    let connack: [UInt8] = version == .v5 ? [0x20, 3, 0, 0, 0] : [0x20, 2, 0, 0]
-    var input = ByteReader(connack.span)
-    _ = try? machine.nextEvent(from: &input, into: &output)
-}
-
-private func run(state: UInt8, _ bytes: [UInt8], pieces size: Int) -> Result {
-    var limits = MQTTLimits()
-    limits.packetSizeMax = 4096
-    var machine = MQTTClientMachine(limits: limits, now: Instant(nanoseconds: 0))
-    switch state {
-    case 0: connect(.v5, &machine)
-    case 1: open(.v3_1_1, &machine)
-    case 2: open(.v5, &machine)
-    default: connect(.v3_1_1, &machine)
-    }
-    var result = Result()
-    var output = ByteBuffer()
-    var unread = UnreadBytes()
-    do throws(MQTTViolation) {
-        for at in stride(from: 0, to: bytes.count, by: size) {
-            let new = bytes.span.extracting(at..<min(at + size, bytes.count))
-            var used = 0
-            do {
-                let all = unread.show(new)
-                var input = ByteReader(all)
-                while let event = try machine.nextEvent(from: &input, into: &output) {
-                    result.events.append(event.owned(in: all))
-                    if case .publish(let publish) = event, publish.qos > 0 {
-                        try? machine.send(.puback(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output)
-                    }
-                }
-                used = input.offset
-            }
-            unread.keep(new, used: used)
-            precondition(machine.isClosed || unread.count <= limits.packetSizeMax, "more kept than a packet")
+private func run(state: UInt8, _ bytes: [UInt8], pieces size: Int) -> FuzzResult<MQTTClientEvent.Owned> {
+    let peers =
+        switch state {
+        case 0: FuzzPeers(.v5, .connecting)
+        case 1: FuzzPeers(.v3_1_1, .open)
+        case 2: FuzzPeers(.v5, .open)
+        case 3: FuzzPeers(.v3_1, .open)
+        case 4: FuzzPeers(.v5, .challenged)
+        case 5: FuzzPeers(.v5, .reauthenticating)
+        case 6: FuzzPeers(.v3_1_1, .connecting)
+        default: FuzzPeers(.v3_1, .connecting)
         }
-    } catch {
-        result.violation = error
-        precondition(machine.isClosed && machine.deadline == .never, "open after a violation")
+    var machine = peers.client
+    return show(bytes, pieces: size, to: &machine) { machine, event, output in
+        switch event {
+        case .publish(let publish) where publish.qos == 1:
+            try? machine.send(.puback(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output)
+        case .publish(let publish) where publish.qos == 2:
+            try? machine.send(.pubrec(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output)
+        case .pubrec(let identifier, _): try? machine.send(.pubrel(packetIdentifier: identifier, reason: .success), into: &output)
+        case .pubrel(let identifier, _): try? machine.send(.pubcomp(packetIdentifier: identifier, reason: .success), into: &output)
+        case .auth: try? machine.send(.auth(fuzzAuth(.continueAuthentication)), into: &output)
+        default: break
+        }
     }
-    result.output = output.span.array
-    return result
 }

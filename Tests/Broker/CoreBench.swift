@@ -21,6 +21,7 @@ final class CoreBench {
         var text: String
         var position: UInt64
         var isRedelivered = false
+        var isReplay = false
         var description: String { "\(token):\(text)@\(position)\(isRedelivered ? "!" : "")" }
     }
 
@@ -31,7 +32,8 @@ final class CoreBench {
             let delivery = effects.value.deliveries[index]
             var body = text
             if !delivery.message.isNone { core.value.withMessage(delivery.message) { body = $0.body.text } }
-            given.append(Given(token: delivery.token, text: body, position: delivery.position, isRedelivered: delivery.isRedelivered))
+            given.append(
+                Given(token: delivery.token, text: body, position: delivery.position, isRedelivered: delivery.isRedelivered, isReplay: delivery.isReplay))
         }
         core.value.finish(&effects.value)
         return given
@@ -75,8 +77,19 @@ final class CoreBench {
         return core.value.openQueue(policy)
     }
 
-    func bind(_ queue: QueueID, _ pattern: String, hub: HubID? = nil, _ options: BindingOptions = BindingOptions()) {
-        core.value.bind(queue, to: hub ?? router.meetingPoint, .address(Array(pattern.utf8)), options)
+    @discardableResult
+    func bind(_ queue: QueueID, _ pattern: String, hub: HubID? = nil, _ options: BindingOptions = BindingOptions(), replay: RetainedReplay = .none) -> Bool {
+        core.value.bind(queue, to: hub ?? router.meetingPoint, .address(Array(pattern.utf8)), options, replay: replay)
+    }
+
+    /// The ticks after this one, until nothing is unfinished; the deliveries of all.
+    func finishTicks() -> [Given] {
+        var given: [Given] = []
+        while core.value.isUnfinished {
+            core.value.continuePumping(into: &effects.value)
+            given += take()
+        }
+        return given
     }
 
     func consumer(_ queue: QueueID, token: UInt32, settles: Bool = true, limit: UInt32 = 0, credit: CreditID = .none) -> ConsumerID {

@@ -45,7 +45,7 @@ import Testing
                 for (index, queue) in queues.enumerated() {
                     let expected = index % 3 != 0 && Address.matches(Array(patterns[index].utf8).span, Array(address.utf8).span)
                     #expect(bench.depth(queue).0 == (expected ? 1 : 0), "\(patterns[index]) against \(address)")
-                    bench.core.value.purge(queue)
+                    bench.core.value.purge(queue, into: &bench.effects.value)
                 }
             }
         }
@@ -200,7 +200,7 @@ import Testing
         bench.publish("x", to: "zzz")
         #expect(bench.core.value.cachedRoutes == 1)
         #expect(bench.publish("x", to: "a/c").outcome == .routed)
-        bench.core.value.deleteQueue(queue)
+        bench.core.value.deleteQueue(queue, into: &bench.effects.value)
         #expect(bench.publish("x", to: "a/c").outcome == .unroutable)
         #expect(bench.publish("x", to: "a/b").outcome == .routed)
     }
@@ -211,7 +211,7 @@ import Testing
         bench.bind(queue, "a/b")
         bench.publish("x")
         for number in 0..<3000 { bench.bind(queue, "n/\(number)") }
-        bench.core.value.deleteQueue(queue)
+        bench.core.value.deleteQueue(queue, into: &bench.effects.value)
         #expect(bench.publish("x").outcome == .unroutable)
         #expect(bench.router.bindingCount == 0)
     }

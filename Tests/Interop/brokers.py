@@ -42,6 +42,10 @@ def martlet(*words, timeout=20, input=None, **more):
     return subprocess.run([binary(), *words], capture_output=True, text=True, timeout=timeout, input=input, env=environment(**more))
 
 
+def mosquitto_path():
+    return shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -126,7 +130,6 @@ class Mosquitto(Broker):
         port = free_port()
         config = Path(folder) / f"mosquitto-{port}.conf"
         config.write_text("\n".join([f"listener {port} 127.0.0.1", "allow_anonymous true", "persistence false", *lines]) + "\n")
-        executable = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-        super().__init__([executable, "-c", str(config), "-v"], environment())
+        super().__init__([mosquitto_path(), "-c", str(config), "-v"], environment())
         self.wait_for_line(r"mosquitto version \S+ running")
         self.port = port

@@ -18,9 +18,18 @@ struct MQTTLaws {
 
     private static func accept(_ machine: inout MQTTServerMachine, _ event: MQTTServerEvent, _ output: inout ByteBuffer) {
         switch event {
-        case .connect: try? machine.send(.connack(MQTTConnack()), into: &output)
-        case .publish(let publish) where publish.qos > 0:
+        case .connect(let connect):
+            let connack = connect.authenticationMethod == nil ? MQTTConnack() : MQTTSamples.welcome(.v5)
+            try? machine.send(.connack(connack), into: &output)
+        case .publish(let publish) where publish.qos == 1:
             try? machine.send(.puback(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output)
+        case .publish(let publish) where publish.qos == 2:
+            try? machine.send(.pubrec(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output)
+        case .pubrel(let identifier, _): try? machine.send(.pubcomp(packetIdentifier: identifier, reason: .success), into: &output)
+        case .auth(let auth):
+            // Asks for more once, by the method that the samples use.
+            let isFirst = auth.reason == .reAuthenticate
+            try? machine.send(.auth(MQTTAuth.Owned(reason: isFirst ? .continueAuthentication : .success, method: MQTTSamples.method)), into: &output)
         default: break
         }
     }
@@ -28,12 +37,15 @@ struct MQTTLaws {
     @Test("Any split of a client's bytes gives the server the same events and the same output", arguments: 0..<150)
     func serverSplits(seed: UInt64) {
         var rng = SeededGenerator(seed: seed)
-        for version in [MQTTVersion.v3_1_1, .v5] {
+        for version in [MQTTVersion.v3_1, .v3_1_1, .v5] {
             var limits = MQTTLimits()
             limits.packetSizeMax = 300
             let stream = MQTTSamples.clientStream(version, count: 12, &rng)
-            splitsAgree(stream, keptMax: 300, { MQTTSamples.server(version, limits: limits) }, answer: Self.accept)
-            for _ in 0..<10 {
+            let make = { MQTTSamples.server(version, limits: limits) }
+            #expect(observe(make, stream, pieces: stream.count, answer: Self.accept).violation == nil)
+            splitsAgree(stream, keptMax: 300, make, answer: Self.accept)
+            for round in 0..<10 {
+                limits.isStrict = round % 2 == 0
                 splitsAgree(MQTTSamples.mutated(stream, &rng), keptMax: 300, { MQTTSamples.server(version, limits: limits) }, answer: Self.accept)
             }
         }
@@ -42,19 +54,21 @@ struct MQTTLaws {
     @Test("Any split of a server's bytes gives the client the same events and the same output", arguments: 0..<150)
     func clientSplits(seed: UInt64) {
         var rng = SeededGenerator(seed: seed)
-        for version in [MQTTVersion.v3_1_1, .v5] {
+        for version in [MQTTVersion.v3_1, .v3_1_1, .v5] {
             var limits = MQTTLimits()
             limits.packetSizeMax = 300
             let stream = MQTTSamples.serverStream(version, count: 12, &rng)
-            splitsAgree(stream, keptMax: 300) { MQTTSamples.client(version, limits: limits) }
-            for _ in 0..<10 { splitsAgree(MQTTSamples.mutated(stream, &rng), keptMax: 300) { MQTTSamples.client(version, limits: limits) } }
+            let make = { MQTTSamples.client(version, limits: limits, authenticates: version == .v5) }
+            #expect(observe(make, stream, pieces: stream.count).violation == nil)
+            splitsAgree(stream, keptMax: 300, make)
+            for _ in 0..<10 { splitsAgree(MQTTSamples.mutated(stream, &rng), keptMax: 300, make) }
         }
     }
 
     @Test("Any split of a CONNECT, whole or damaged, gives the same", arguments: 0..<150)
     func connectSplits(seed: UInt64) throws {
         var rng = SeededGenerator(seed: seed)
-        for version in [MQTTVersion.v3_1_1, .v5] {
+        for version in [MQTTVersion.v3_1, .v3_1_1, .v5] {
             var client = MQTTClientMachine(limits: MQTTLimits(), now: MQTTSamples.start)
             var output = ByteBuffer()
             try client.send(.connect(MQTTSamples.connect(version, &rng)), into: &output)
@@ -70,15 +84,23 @@ struct MQTTLaws {
         var rng = SeededGenerator(seed: seed)
         for _ in 0..<200 {
             var bytes = MQTTSamples.bytes(&rng, atMost: 24)
-            if let first: UInt8 = [0x10, 0x20, 0x30, 0x32, 0x40, 0x82, 0x90, 0xA2, 0xB0, 0xE0].randomElement(using: &rng), .random(using: &rng) {
+            if let first: UInt8 = [0x10, 0x20, 0x30, 0x32, 0x34, 0x40, 0x50, 0x62, 0x70, 0x82, 0x90, 0xA2, 0xB0, 0xE0, 0xF0].randomElement(using: &rng),
+                .random(using: &rng)
+            {
                 bytes = [first, UInt8(bytes.count)] + bytes
             }
-            for version in [MQTTVersion.v3_1_1, .v5] {
+            for version in [MQTTVersion.v3_1, .v3_1_1, .v5] {
                 splitsAgree(bytes, keptMax: 1 << 20, { MQTTSamples.server(version) }, answer: Self.accept)
                 splitsAgree(bytes, keptMax: 1 << 20) { MQTTSamples.client(version) }
             }
             splitsAgree(bytes, keptMax: 1 << 20, { MQTTServerMachine(limits: MQTTLimits(), now: MQTTSamples.start) }, answer: Self.accept)
         }
+    }
+
+    @Test("A server machine takes 48 bytes at most, a PUBLISH 36")
+    func sizes() {
+        #expect(MemoryLayout<MQTTServerMachine>.size <= 48)
+        #expect(MemoryLayout<MQTTPublish>.size <= 36)
     }
 
     @Test("While CONNACK is owed nothing is consumed")
@@ -129,7 +151,7 @@ struct MQTTLaws {
     @Test("What a client encodes, a server decodes", arguments: 0..<200)
     func clientToServer(seed: UInt64) throws {
         var rng = SeededGenerator(seed: seed)
-        for version in [MQTTVersion.v3_1_1, .v5] {
+        for version in [MQTTVersion.v3_1, .v3_1_1, .v5] {
             let options = MQTTSamples.connect(version, &rng)
             var fresh = MQTTClientMachine(limits: MQTTLimits(), now: MQTTSamples.start)
             var output = ByteBuffer()
@@ -168,7 +190,7 @@ struct MQTTLaws {
     @Test("What fan-out encodes, a client decodes, and the packet identifier is where it was said to be", arguments: 0..<200)
     func serverToClient(seed: UInt64) throws {
         var rng = SeededGenerator(seed: seed)
-        for version in [MQTTVersion.v3_1_1, .v5] {
+        for version in [MQTTVersion.v3_1, .v3_1_1, .v5] {
             let publish = MQTTSamples.publish(version, &rng)
             var output = ByteBuffer()
             let at = MQTTEncoder.publish(
@@ -181,6 +203,20 @@ struct MQTTLaws {
             #expect((at == 0) == (publish.qos == 0))
             #expect(at == 0 || UInt16(bytes[at]) << 8 | UInt16(bytes[at + 1]) == publish.packetIdentifier)
             #expect(bytes.count == size)
+            // A prefix is as good as properties that begin with it.
+            output.removeAll()
+            let prefix: [UInt8] = Array([0x0B, 0x07, 0x23, 0, 1].prefix(.random(in: 0...5, using: &rng)))
+            MQTTEncoder.publish(
+                version: version, topic: publish.topic.span, prefix: prefix.span, properties: publish.properties.span, payload: publish.payload.span,
+                qos: publish.qos, packetIdentifier: publish.packetIdentifier, retain: publish.retain, duplicate: publish.duplicate, into: &output)
+            let prefixed = output.span.array
+            output.removeAll()
+            let joined = prefix + publish.properties
+            MQTTEncoder.publish(
+                version: version, topic: publish.topic.span, properties: joined.span, payload: publish.payload.span, qos: publish.qos,
+                packetIdentifier: publish.packetIdentifier, retain: publish.retain, duplicate: publish.duplicate, into: &output)
+            let whole = output.span.array
+            #expect(prefixed == whole)
             #expect(observe({ MQTTSamples.client(version) }, bytes, pieces: bytes.count).events == [.publish(publish)])
         }
     }

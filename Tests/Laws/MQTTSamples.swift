@@ -4,6 +4,8 @@ import MartletMQTTProtocol
 /// Packets and states for the laws, from a seed.
 enum MQTTSamples {
     static let start = Instant(nanoseconds: 0)
+    /// Of an enhanced authentication: every v5 machine in these states was asked for it.
+    static let method = Array("SCR".utf8)
 
     static func name(_ rng: inout SeededGenerator) -> [UInt8] {
         let words = ["a", "kitchen", "küche", "t", "", "0123456789"]
@@ -15,7 +17,7 @@ enum MQTTSamples {
     }
 
     static func publish(_ version: MQTTVersion, _ rng: inout SeededGenerator) -> MQTTPublish.Owned {
-        let qos = UInt8.random(in: 0...1, using: &rng)
+        let qos = UInt8.random(in: 0...2, using: &rng)
         let properties: [[UInt8]] = [[], [], [1, 1], [2, 0, 0, 0, 60], [9, 0, 2, 7, 8], [0x26, 0, 1, 107, 0, 1, 118, 0x26, 0, 1, 107, 0, 0]]
         return MQTTPublish.Owned(
             topic: name(&rng), properties: version == .v5 ? properties.randomElement(using: &rng) ?? [] : [], payload: bytes(&rng, atMost: 200),
@@ -29,7 +31,9 @@ enum MQTTSamples {
         options.keepAlive = .random(in: 0...600, using: &rng)
         if .random(using: &rng) { options.userName = name(&rng) }
         if options.userName != nil, .random(using: &rng) { options.password = bytes(&rng) }
-        if .random(using: &rng) { options.will = MQTTConnectOptions.Will(topic: name(&rng), payload: bytes(&rng), qos: 1, retain: .random(using: &rng)) }
+        if .random(using: &rng) {
+            options.will = MQTTConnectOptions.Will(topic: name(&rng), payload: bytes(&rng), qos: .random(in: 0...2, using: &rng), retain: .random(using: &rng))
+        }
         options.packetSizeMax = 1 << 20
         guard version == .v5 else {
             options.packetSizeMax = .max
@@ -41,13 +45,25 @@ enum MQTTSamples {
         options.topicAliasMax = [0, 10].randomElement(using: &rng) ?? 0
         options.will?.delaySeconds = [0, 5].randomElement(using: &rng) ?? 0
         options.requestsProblemText = .random(using: &rng)
+        if .random(using: &rng) { options.authenticationMethod = method }
+        if options.authenticationMethod != nil, .random(using: &rng) { options.authenticationData = bytes(&rng) }
         return options
+    }
+
+    static func auth(_ reason: MQTTReason, _ rng: inout SeededGenerator) -> MQTTAuth.Owned {
+        MQTTAuth.Owned(
+            reason: reason, method: method, data: .random(using: &rng) ? bytes(&rng) : nil, text: .random(using: &rng) ? "grüezi" : "",
+            userProperties: .random(using: &rng) ? [0x26, 0, 1, 107, 0, 1, 118] : [])
     }
 
     /// What an open client says, but for DISCONNECT.
     static func clientMessage(_ version: MQTTVersion, _ rng: inout SeededGenerator) -> MQTTClientOutgoing {
         let identifier = UInt16.random(in: 1...65_535, using: &rng)
-        switch Int.random(in: 0..<6, using: &rng) {
+        switch Int.random(in: 0..<10, using: &rng) {
+        case 6: return .pubrec(packetIdentifier: identifier, reason: version == .v5 ? .quotaExceeded : .success)
+        case 7: return .pubrel(packetIdentifier: identifier, reason: version == .v5 ? .packetIdentifierNotFound : .success)
+        case 8: return .pubcomp(packetIdentifier: identifier, reason: .success)
+        case 9 where version == .v5: return .auth(auth(.reAuthenticate, &rng))
         case 0: return .puback(packetIdentifier: identifier, reason: version == .v5 ? .noMatchingSubscribers : .success)
         case 1:
             let options = MQTTSubscriptionOptions(qos: 1, noLocal: version == .v5, retainHandling: version == .v5 ? 2 : 0)
@@ -60,25 +76,41 @@ enum MQTTSamples {
         }
     }
 
+    /// Open, with a client that named `method` if it could.
     static func server(_ version: MQTTVersion, limits: MQTTLimits = MQTTLimits()) -> MQTTServerMachine {
         var machine = MQTTServerMachine(limits: limits, now: start)
+        var client = MQTTClientMachine(limits: MQTTLimits(), now: start)
         var output = ByteBuffer()
-        let isV5 = version == .v5
-        let hello: [UInt8] = [0x10, isV5 ? 14 : 13, 0, 4, 77, 81, 84, 84, version.rawValue, 2, 0, 60] + (isV5 ? [0] : []) + [0, 1, 97]
-        var input = ByteReader(hello.span)
+        try? client.send(.connect(hello(version)), into: &output)
+        let bytes = output.span.array
+        var input = ByteReader(bytes.span)
         _ = try? machine.nextEvent(from: &input, into: &output)
-        try? machine.send(.connack(MQTTConnack()), into: &output)
+        try? machine.send(.connack(welcome(version)), into: &output)
         return machine
     }
 
-    static func client(_ version: MQTTVersion, limits: MQTTLimits = MQTTLimits()) -> MQTTClientMachine {
+    /// The same from the other side; it may have begun to authenticate again.
+    static func client(_ version: MQTTVersion, limits: MQTTLimits = MQTTLimits(), authenticates: Bool = false) -> MQTTClientMachine {
         var machine = MQTTClientMachine(limits: limits, now: start)
         var output = ByteBuffer()
-        try? machine.send(.connect(MQTTConnectOptions(version: version, clientID: [97])), into: &output)
-        let connack: [UInt8] = version == .v5 ? [0x20, 3, 0, 0, 0] : [0x20, 2, 0, 0]
+        try? machine.send(.connect(hello(version)), into: &output)
+        let connack: [UInt8] = version == .v5 ? [0x20, 9, 0, 0, 6, 0x15, 0, 3] + method : [0x20, 2, 0, 0]
         var input = ByteReader(connack.span)
         _ = try? machine.nextEvent(from: &input, into: &output)
+        if authenticates { try? machine.send(.auth(MQTTAuth.Owned(reason: .reAuthenticate, method: method)), into: &output) }
         return machine
+    }
+
+    private static func hello(_ version: MQTTVersion) -> MQTTConnectOptions {
+        var options = MQTTConnectOptions(version: version, clientID: [97])
+        if version == .v5 { options.authenticationMethod = method }
+        return options
+    }
+
+    static func welcome(_ version: MQTTVersion) -> MQTTConnack {
+        var connack = MQTTConnack()
+        if version == .v5 { connack.authenticationMethod = method }
+        return connack
     }
 
     /// A stream of `count` packets as a client sends them.
@@ -93,9 +125,19 @@ enum MQTTSamples {
     static func serverStream(_ version: MQTTVersion, count: Int, _ rng: inout SeededGenerator) -> [UInt8] {
         var output = ByteBuffer()
         var machine = server(version)
+        if version == .v5 {
+            // The server says that it is satisfied, once.
+            let begin: [UInt8] = [0xF0, 8, 0x19, 6, 0x15, 0, 3] + method
+            var input = ByteReader(begin.span)
+            _ = try? machine.nextEvent(from: &input, into: &output)
+            try? machine.send(.auth(auth(.success, &rng)), into: &output)
+        }
         for _ in 0..<count {
             let identifier = UInt16.random(in: 1...65_535, using: &rng)
-            switch Int.random(in: 0..<5, using: &rng) {
+            switch Int.random(in: 0..<10, using: &rng) {
+            case 5: try? machine.send(.pubrec(packetIdentifier: identifier, reason: .quotaExceeded), into: &output)
+            case 6: try? machine.send(.pubrel(packetIdentifier: identifier, reason: .success), into: &output)
+            case 7: try? machine.send(.pubcomp(packetIdentifier: identifier, reason: .packetIdentifierNotFound), into: &output)
             case 0: try? machine.send(.puback(packetIdentifier: identifier, reason: .success), into: &output)
             case 1: try? machine.send(.suback(packetIdentifier: identifier, reasons: [.grantedQoS1, .unspecifiedError]), into: &output)
             case 2: try? machine.send(.unsuback(packetIdentifier: identifier, reasons: [.success]), into: &output)

@@ -51,6 +51,29 @@ struct MQTTClientMachineTests {
         #expect(misuse(&client, publish("a", qos: 1)) == .receiveMaximumReached)
     }
 
+    @Test("Subscriptions keep to what the server announced, and QoS 2 may be asked for")
+    func subscriptionTerms() throws {
+        func subscribe(_ client: inout MQTTClientMachine, _ filter: String, identifier: UInt32 = 0) -> MQTTMisuse? {
+            let subscription = MQTTSubscription(filter: Array(filter.utf8), options: MQTTSubscriptionOptions(qos: 2))
+            return misuse(&client, .subscribe(packetIdentifier: 1, subscriptionIdentifier: identifier, subscriptions: [subscription]))
+        }
+        var terms = MQTTConnack()
+        terms.wildcardAvailable = false
+        terms.sharedAvailable = false
+        terms.subscriptionIdentifiersAvailable = false
+        var poor = try client(of: terms)
+        #expect(subscribe(&poor, "a") == nil)
+        #expect(subscribe(&poor, "a/+") == .wildcardSubscriptionsNotSupported)
+        #expect(subscribe(&poor, "#") == .wildcardSubscriptionsNotSupported)
+        #expect(subscribe(&poor, "$share/g/a") == .sharedSubscriptionsNotSupported)
+        #expect(subscribe(&poor, "a", identifier: 7) == .subscriptionIdentifiersNotSupported)
+        var rich = try client(of: MQTTConnack())
+        #expect(subscribe(&rich, "$share/g/a/+", identifier: 7) == nil)
+        #expect(misuse(&rich, publish("a", qos: 2)) == nil)
+        #expect(misuse(&rich, publish("a", qos: 3)) == .qosNotSupported)
+        #expect(misuse(&rich, .pubrel(packetIdentifier: 0, reason: .success)) == .packetIdentifierZero)
+    }
+
     @Test("What the server would refuse is the caller's mistake and writes nothing")
     func misuses() throws {
         var client = try client(of: MQTTConnack())

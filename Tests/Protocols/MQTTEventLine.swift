@@ -20,7 +20,7 @@ private func publishLine(_ publish: MQTTPublish.Owned) -> String {
 }
 
 private func connectLine(_ connect: MQTTConnectOptions) -> String {
-    var line = Line(text: "connect " + connect.version.name)
+    var line = Line(text: "connect " + connect.version.label)
     line.add("clean", if: connect.cleanStart)
     line.add("keepAlive", connect.keepAlive)
     line.add("id", quoted(connect.clientID))

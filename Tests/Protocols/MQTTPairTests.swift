@@ -59,11 +59,39 @@ private struct Pair: ~Copyable {
 
     private static func answer(_ machine: inout MQTTServerMachine, _ event: MQTTServerEvent, _ output: inout ByteBuffer) throws {
         switch event {
+        case .connect(let connect) where connect.authenticationMethod != nil: try machine.send(challenge("hi"), into: &output)
         case .connect: try machine.send(.connack(MQTTConnack()), into: &output)
+        case .auth(let auth) where auth.reason == .reAuthenticate: try machine.send(challenge("again"), into: &output)
+        // The client says what it was asked: that is how the two exchanges differ.
+        case .auth(let auth) where auth.data?.count == 2: try machine.send(.connack(connack(method: authMethod)), into: &output)
+        case .auth: try machine.send(.auth(MQTTAuth.Owned(reason: .success, method: authMethod)), into: &output)
         case .publish(let publish) where publish.qos == 1:
             try machine.send(.puback(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output)
+        case .publish(let publish) where publish.qos == 2:
+            try machine.send(.pubrec(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output)
+        case .pubrec(let identifier, _): try machine.send(.pubrel(packetIdentifier: identifier, reason: .success), into: &output)
+        case .pubrel(let identifier, _): try machine.send(.pubcomp(packetIdentifier: identifier, reason: .success), into: &output)
         case .subscribe(let identifier, _, _): try machine.send(.suback(packetIdentifier: identifier, reasons: [.grantedQoS1]), into: &output)
         case .unsubscribe(let identifier, _): try machine.send(.unsuback(packetIdentifier: identifier, reasons: [.success]), into: &output)
+        default: break
+        }
+    }
+
+    private static func challenge(_ data: String) -> MQTTServerOutgoing {
+        .auth(MQTTAuth.Owned(reason: .continueAuthentication, method: authMethod, data: Array(data.utf8)))
+    }
+
+    private static func answer(_ machine: inout MQTTClientMachine, _ event: MQTTClientEvent, _ output: inout ByteBuffer) throws {
+        switch event {
+        case .publish(let publish) where publish.qos == 1:
+            try machine.send(.puback(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output)
+        case .publish(let publish) where publish.qos == 2:
+            try machine.send(.pubrec(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output)
+        case .pubrec(let identifier, _): try machine.send(.pubrel(packetIdentifier: identifier, reason: .success), into: &output)
+        case .pubrel(let identifier, _): try machine.send(.pubcomp(packetIdentifier: identifier, reason: .success), into: &output)
+        case .auth(let auth) where auth.reason == .continueAuthentication:
+            let data = [UInt8](repeating: 1, count: Int(auth.data?.count ?? 0))
+            try machine.send(.auth(MQTTAuth.Owned(reason: .continueAuthentication, method: authMethod, data: data)), into: &output)
         default: break
         }
     }
@@ -74,11 +102,7 @@ private struct Pair: ~Copyable {
             toServer.take(&clientOutput)
             heardByServer += try toServer.deliver(.random(in: 1...9, using: &rng), to: &server, at: now, into: &serverOutput, Self.answer)
             toClient.take(&serverOutput)
-            heardByClient += try toClient.deliver(.random(in: 1...9, using: &rng), to: &client, at: now, into: &clientOutput) { client, event, output in
-                if case .publish(let publish) = event, publish.qos == 1 {
-                    try client.send(.puback(packetIdentifier: publish.packetIdentifier, reason: .success), into: &output)
-                }
-            }
+            heardByClient += try toClient.deliver(.random(in: 1...9, using: &rng), to: &client, at: now, into: &clientOutput, Self.answer)
         } while !(toServer.inFlight.isEmpty && toClient.inFlight.isEmpty && clientOutput.isEmpty && serverOutput.isEmpty)
     }
 
@@ -102,7 +126,7 @@ struct MQTTPairTests {
         return options
     }
 
-    @Test("A whole conversation survives any cutting", arguments: [MQTTVersion.v3_1_1, .v5], 0..<20)
+    @Test("A whole conversation survives any cutting", arguments: [MQTTVersion.v3_1, .v3_1_1, .v5], 0..<20)
     func conversation(version: MQTTVersion, round: Int) throws {
         var pair = try Pair(options(version))
         let filter = MQTTSubscription(filter: Array("a/#".utf8), options: MQTTSubscriptionOptions(qos: 1))
@@ -133,6 +157,51 @@ struct MQTTPairTests {
             ])
         let closed = (pair.client.isClosed, pair.server.isClosed)
         #expect(closed == (true, true))
+    }
+
+    @Test("QoS 2 in both directions goes its four steps, however it is cut", arguments: [MQTTVersion.v3_1, .v3_1_1, .v5], 0..<10)
+    func exactlyOnce(version: MQTTVersion, round: Int) throws {
+        var pair = try Pair(options(version))
+        let none: [UInt8] = [], topic: [UInt8] = [97]
+        for identifier in 1...3 as ClosedRange<UInt16> {
+            try pair.client.send(.publish(MQTTPublish.Owned(topic: topic, payload: [], packetIdentifier: identifier, qos: 2)), into: &pair.clientOutput)
+        }
+        let under = pair.client.unacknowledgedByServer
+        #expect(under == 3)
+        MQTTEncoder.publish(
+            version: version, topic: topic.span, properties: none.span, payload: none.span, qos: 2, packetIdentifier: 9, retain: false, duplicate: false,
+            into: &pair.serverOutput)
+        try pair.settle()
+        let left = pair.client.unacknowledgedByServer
+        #expect(left == 0)
+        let toServer = pair.heardByServer.dropFirst().map(\.line).sorted(), toClient = pair.heardByClient.dropFirst().map(\.line).sorted()
+        let steps = ["publish \"a\" payload=\"\" qos=2 id=1", "publish \"a\" payload=\"\" qos=2 id=2", "publish \"a\" payload=\"\" qos=2 id=3"]
+        #expect(toServer == (["pubcomp id=9 reason=00", "pubrec id=9 reason=00"] + (1...3).map { "pubrel id=\($0) reason=00" } + steps).sorted())
+        #expect(
+            toClient
+                == ((1...3).flatMap { ["pubrec id=\($0) reason=00", "pubcomp id=\($0) reason=00"] }
+                + ["publish \"a\" payload=\"\" qos=2 id=9", "pubrel id=9 reason=00"]).sorted())
+    }
+
+    @Test("A client authenticates in steps, and again once it is connected", arguments: 0..<20)
+    func authenticates(round: Int) throws {
+        var options = options(.v5)
+        options.authenticationMethod = authMethod
+        var pair = try Pair(options)
+        try pair.client.send(.pingreq, into: &pair.clientOutput)
+        try pair.client.send(.auth(MQTTAuth.Owned(reason: .reAuthenticate, method: authMethod)), into: &pair.clientOutput)
+        try pair.settle()
+        let toServer = pair.heardByServer.dropFirst().map(\.line), toClient = pair.heardByClient.map(\.line)
+        #expect(
+            toServer == [
+                "auth reason=18 method=\"SCR\" data=\"\u{1}\u{1}\"", "pingreq", "auth reason=19 method=\"SCR\"",
+                "auth reason=18 method=\"SCR\" data=\"\u{1}\u{1}\u{1}\u{1}\u{1}\"",
+            ])
+        #expect(
+            toClient.filter { !$0.hasPrefix("connack") } == [
+                "auth reason=18 method=\"SCR\" data=\"hi\"", "pingresp", "auth reason=18 method=\"SCR\" data=\"again\"", "auth reason=00 method=\"SCR\"",
+            ])
+        #expect(toClient[1].hasPrefix("connack reason=00") && toClient[1].contains("method=\"SCR\""))
     }
 
     @Test("[MQTT-3.1.2-20] A silent client keeps itself alive with one PINGREQ a keep-alive", arguments: [MQTTVersion.v3_1_1, .v5])

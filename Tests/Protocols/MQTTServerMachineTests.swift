@@ -157,4 +157,109 @@ struct MQTTServerMachineTests {
             }
         }
     }
+
+    @Test("Announced is what is enforced: the maximum QoS")
+    func maximumQoS() throws {
+        for (qos, packet) in [(1, [0x34, 6, 0, 1, 97, 0, 1, 0]), (0, [0x32, 6, 0, 1, 97, 0, 1, 0])] as [(UInt8, [UInt8])] {
+            var machine = try serverMachine("server v5 connecting")
+            var output = ByteBuffer()
+            var terms = MQTTConnack()
+            terms.maximumQoS = qos
+            try machine.send(.connack(terms), into: &output)
+            let announced = output.span.array
+            #expect(observe(try clientMachine("client v5 connecting"), announced, pieces: 100).events.first?.line.contains("maximumQoS=\(qos)") == true)
+            #expect(observe(machine, packet, pieces: 100).violation == .qosNotSupported)
+        }
+        #expect(observe(try serverMachine("server v5 open"), [0x34, 6, 0, 1, 97, 0, 1, 0], pieces: 100).violation == nil)
+    }
+
+    @Test("The high bit of the protocol level marks a bridge", arguments: [(0x83, "MQIsdp", true), (0x84, "MQTT", true), (4, "MQTT", false)])
+    func bridge(level: UInt8, name: String, isBridge: Bool) throws {
+        var machine = try serverMachine("server new")
+        var output = ByteBuffer()
+        let body: [UInt8] = [0, UInt8(name.utf8.count)] + Array(name.utf8) + [level, 2, 0, 60, 0, 1, 97]
+        let bytes = [0x10, UInt8(body.count)] + body
+        var input = ByteReader(bytes.span)
+        guard case .connect(let connect) = try machine.nextEvent(from: &input, into: &output) else {
+            Issue.record("no CONNECT")
+            return
+        }
+        #expect(connect.isBridge == isBridge)
+    }
+
+    @Test("MQTT 3.1 hears no session present")
+    func oldConnack() throws {
+        var machine = try serverMachine("server v3.1 connecting")
+        var output = ByteBuffer()
+        try machine.send(.connack(MQTTConnack(sessionPresent: true)), into: &output)
+        let said = output.span.array
+        #expect(said == [0x20, 2, 0, 0])
+    }
+
+    @Test("A message expiry interval is read with the PUBLISH, and can be patched where it lies")
+    func messageExpiry() throws {
+        var machine = try serverMachine("server v5 open")
+        var output = ByteBuffer()
+        let bytes: [UInt8] = [0x30, 11, 0, 1, 97, 7, 0x01, 1, 0x02, 0, 0, 1, 4, 0x30, 4, 0, 1, 97, 0]
+        var input = ByteReader(bytes.span)
+        guard case .publish(let publish) = try machine.nextEvent(from: &input, into: &output),
+            case .publish(let plain) = try machine.nextEvent(from: &input, into: &output)
+        else {
+            Issue.record("no PUBLISH")
+            return
+        }
+        #expect(publish.messageExpiry == 260 && plain.messageExpiry == .max)
+        var cursor = MQTTPropertyCursor(publish.properties, in: bytes.span)
+        let at = cursor.first(.messageExpiryInterval)?.valueOffset
+        #expect(at == 9)
+        let isLast = cursor.first(.messageExpiryInterval) == nil
+        #expect(isLast)
+    }
+
+    @Test("A lenient server counts what it lets pass, the same however it is cut", arguments: [1, 2, 100])
+    func tolerated(size: Int) throws {
+        var limits = MQTTLimits()
+        limits.receiveMaximum = 2
+        // Three messages above the receive maximum, DUP with QoS 0, flags of PUBREL.
+        let bytes = publishes(5) + [0x38, 4, 0, 1, 97, 0, 0x60, 2, 0, 7]
+        var machine = try serverMachine("server v5 open lenient", limits: limits)
+        var output = ByteBuffer()
+        var unread = UnreadBytes()
+        var events = 0
+        for at in stride(from: 0, to: bytes.count, by: size) {
+            let new = bytes.span.extracting(at..<min(at + size, bytes.count))
+            var used = 0
+            do {
+                let all = unread.show(new)
+                var input = ByteReader(all)
+                while try machine.nextEvent(from: &input, into: &output) != nil { events += 1 }
+                used = input.offset
+            }
+            unread.keep(new, used: used)
+        }
+        let counted = machine.tolerated
+        #expect(events == 7 && counted == 5)
+    }
+
+    @Test("DISCONNECT names another server, and keeps the name when the text does not fit")
+    func serverReference() throws {
+        for (sizeMax, bytes) in [
+            (UInt32.max, [0xE0, 13, 0x9D, 11, 0x1C, 0, 3, 98, 58, 49, 0x1F, 0, 2, 104, 105]), (12, [0xE0, 8, 0x9D, 6, 0x1C, 0, 3, 98, 58, 49]),
+        ] as [(UInt32, [UInt8])] {
+            var machine = try serverMachine("server new")
+            var client = try clientMachine("client new")
+            var options = MQTTConnectOptions(clientID: [97])
+            options.packetSizeMax = sizeMax
+            var output = ByteBuffer()
+            try client.send(.connect(options), into: &output)
+            let hello = output.span.array
+            var input = ByteReader(hello.span)
+            _ = try machine.nextEvent(from: &input, into: &output)
+            try machine.send(.connack(MQTTConnack()), into: &output)
+            output.removeAll()
+            try machine.send(.disconnect(reason: .serverMoved, text: "hi", serverReference: "b:1"), into: &output)
+            let said = output.span.array
+            #expect(said == bytes)
+        }
+    }
 }

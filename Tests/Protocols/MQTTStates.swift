@@ -65,7 +65,7 @@ private struct Peers: ~Copyable {
 }
 
 extension MQTTVersion {
-    var name: String { ["v3.1", "v3.1.1", "v5"][Int(rawValue) - 3] }
+    var label: String { ["v3.1", "v3.1.1", "v5"][Int(rawValue) - 3] }
 
     init(name: String) { self = name == "v5" ? .v5 : name == "v3.1.1" ? .v3_1_1 : .v3_1 }
 }

@@ -1,12 +1,13 @@
 import Glibc
 import MartletLogging
+import MartletServer
 
 /// `martlet`: one executable for the server and for what people type at a terminal.
 ///
 /// stdout is data, stderr is progress and diagnostics. Not here: what a command does (`ServeCommand`, `MQTTCommands`, …).
 @main
 struct Martlet {
-    static let version = "0.1.0"
+    static let version = RunningServer.version
 
     /// Every command there is; `--help` and the suggestions read it.
     static let commands: [Command] = [ServeCommand.command, MQTTCommands.publish, MQTTCommands.subscribe, MQTTCommands.request, MQTTBenchOptions.command]

@@ -34,5 +34,6 @@ public struct WallTime: Comparable, Hashable, Sendable, BitwiseCopyable {
 
     @inlinable public init(milliseconds: Int64) { self.milliseconds = milliseconds }
     @inlinable public static var never: WallTime { WallTime(milliseconds: .max) }
+    @inlinable public func advanced(bySeconds seconds: Int) -> WallTime { WallTime(milliseconds: milliseconds &+ Int64(seconds) &* 1000) }
     @inlinable public static func < (a: WallTime, b: WallTime) -> Bool { a.milliseconds < b.milliseconds }
 }

@@ -7,16 +7,21 @@ public struct Binding: BitwiseCopyable, Sendable {
     let hub: HubID
     let target: Target
     var options: BindingOptions
-    /// The next binding of the same target, so that all of a queue's go with it.
+    /// Its neighbours among those of the same target, so that all of a queue's go with it.
     var nextOfTarget: UInt32 = 0
-    /// The matcher's own: the next under the same pattern, and where that pattern is.
+    var previousOfTarget: UInt32 = 0
+    /// The matcher's own: its neighbours under the same pattern, and where that pattern is.
     var nextInMatcher: UInt32 = 0
+    var previousInMatcher: UInt32 = 0
     var matcherPlace: UInt32 = 0
+    /// The last retained publication before it was made (`Retained.version`): what was stored later reaches it live.
+    let since: UInt64
 
-    init(hub: HubID, target: Target, options: BindingOptions) {
+    init(hub: HubID, target: Target, options: BindingOptions, since: UInt64) {
         self.hub = hub
         self.target = target
         self.options = options
+        self.since = since
     }
 }
 
@@ -33,6 +38,8 @@ public struct BindingOptions: BitwiseCopyable, Sendable, Hashable {
         public static let sparesReserved = Flags(rawValue: 4)
         /// Messages that the owner of the target queue published do not pass.
         public static let noLocal = Flags(rawValue: 8)
+        /// What passes is a replay of what the hub kept.
+        static let replay = Flags(rawValue: 128)
     }
     public var flags: Flags
     /// The gateway's own. Where several bindings of one target match, the largest is the one that counts.

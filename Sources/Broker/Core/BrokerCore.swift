@@ -19,10 +19,22 @@ public struct BrokerCore: ~Copyable {
     var credits = Slab<Credit>()
     var publishers = Slab<Publisher>()
     var endpoints = Slab<Endpoint>()
+    /// Groups whose queue is here, their consumers, and this shard's queues that are members of groups anywhere (Groups.swift).
+    var groups: [GroupKey: QueueID] = [:]
+    var groupKeys: [QueueID: GroupKey] = [:]
+    var feeds = Slab<Feed>()
+    var feedNumbers: [Feed.Name: UInt32] = [:]
+    var memberships: [UInt64: Membership] = [:]
+    var membershipsOfQueue: [QueueID: [UInt64]] = [:]
+    var lastMembership: UInt64 = 0
+    var origins = Slab<Origin>()
     var messages = Slab<StoredMessage>()
     var matchLists = Slab<MatchList>()
     var policies: [QueuePolicy] = []
     var cache = MatchCache()
+    /// `findRoute`'s, kept from message to message.
+    var routeMatches: [RouteMatch] = []
+    var routeTargets: [RouteTarget] = []
     /// The place of a route that must be forgotten after its message; -1: none.
     var uncacheablePlace = -1
     /// Bytes of all stored messages.
@@ -42,9 +54,15 @@ public struct BrokerCore: ~Copyable {
     var unfinishedQueues: [QueueID] = []
     /// Messages given out for good; freed when the effects have been carried out.
     var spent: [MessageID] = []
+    var spentLists: [MatchListID] = []
+    var replays = Slab<Replay>()
+    /// Binding -> its replay, while there is one.
+    var replayOfBinding = PositionTable<UInt32>()
+    /// Queues whose replays are to go on.
+    var replayingQueues: [QueueID] = []
     /// Publishers with acknowledgements owed.
-    var waitingPublishers: [PublisherID] = []
-    var endpointDeadlines = MinHeap<EndpointDeadline>()
+    var waitingPublishers = WaitingPublishers()
+    var endpointSchedule = EndpointSchedule()
     public internal(set) var now = Instant(nanoseconds: 0)
     public internal(set) var wallTime = WallTime(milliseconds: 0)
 
@@ -68,7 +86,7 @@ public struct BrokerCore: ~Copyable {
     public var durableTicket: UInt64 { durableTickets[Int(shard)] }
 
     /// When `wake` wants to be called.
-    public var deadline: Instant { endpointDeadlines.first?.at ?? .never }
+    public var deadline: Instant { endpointSchedule.first ?? .never }
 
     // MARK: Queues
 
@@ -79,45 +97,50 @@ public struct BrokerCore: ~Copyable {
     }
 
     /// Removes a queue with its bindings, consumers and messages.
-    public mutating func deleteQueue(_ id: QueueID) {
+    public mutating func deleteQueue(_ id: QueueID, into effects: inout Effects) {
+        if queues[id.number].replay != 0 { endReplays(of: id) }
         router.unbindAll(chain: &queues[id.number].bindingChain)
+        if queues[id.number].isMember { leaveAll(id, &effects) }
         while queues[id.number].nextConsumer != 0 { removeConsumer(ConsumerID(queues[id.number].nextConsumer)) }
-        removeBacklog(of: id)
+        removeBacklog(of: id, &effects)
         queues.remove(id.number)
     }
 
     /// Drops what waits in a queue and answers how many that were; what is unsettled stays with its consumers.
-    @discardableResult public mutating func purge(_ id: QueueID) -> Int {
+    @discardableResult public mutating func purge(_ id: QueueID, into effects: inout Effects) -> Int {
         let number = queues[id.number].backlog
         guard number != 0 else { return 0 }
+        if queues[id.number].replay != 0 { scheduleReplays(of: id) }
         var count = 0
         // What waits for the disk has an acknowledgement to come, and stays.
         while backlogs[number].hasDeliverable {
             let (_, entry) = backlogs[number].takeNext()
+            guard !entry.message.isNone else { continue }
             backlogs[number].bytes -= UInt64(messages[entry.message.number].byteCount)
-            drop(entry)
+            drop(entry, &effects)
             count += 1
         }
         return count
     }
 
-    private mutating func removeBacklog(of id: QueueID) {
+    private mutating func removeBacklog(of id: QueueID, _ effects: inout Effects) {
         let number = queues[id.number].backlog
         guard number != 0 else { return }
         var backlog = backlogs.remove(number)
         for position in backlog.unsettled.positions {
-            if let unsettled = backlog.unsettled.value(at: position) { drop(unsettled.entry) }
+            if let unsettled = backlog.unsettled.value(at: position) { drop(unsettled.entry, &effects) }
         }
-        while !backlog.ready.isEmpty { drop(backlog.ready.removeFirst()) }
-        while !backlog.requeued.isEmpty { drop(backlog.requeued.removeFirst().entry) }
+        while !backlog.ready.isEmpty { drop(backlog.ready.removeFirst(), &effects) }
+        while !backlog.requeued.isEmpty { drop(backlog.requeued.removeFirst().entry, &effects) }
         undurableQueues.removeAll { $0 == id }
         unfinishedQueues.removeAll { $0 == id }
         queues[id.number].backlog = 0
     }
 
-    mutating func drop(_ entry: Entry) {
+    mutating func drop(_ entry: Entry, _ effects: inout Effects) {
         release(entry.message)
         release(entry.matches)
+        settleOrigin(entry.origin, .accepted, &effects)
     }
 
     public func policy(of queue: QueueID) -> QueuePolicy { policies[Int(queues[queue.number].policy)] }
@@ -132,18 +155,30 @@ public struct BrokerCore: ~Copyable {
     // MARK: Bindings of this shard's queues
 
     /// True if the queue was not yet bound to the hub under this pattern.
+    /// `replay`: whether the queue is given what the hub keeps; that comes in this and later ticks (`continuePumping`).
     @discardableResult
-    public mutating func bind(_ queue: QueueID, to hub: HubID, _ pattern: Pattern, _ options: BindingOptions = BindingOptions()) -> Bool {
+    public mutating func bind(
+        _ queue: QueueID, to hub: HubID, _ pattern: Pattern, _ options: BindingOptions = BindingOptions(), replay: RetainedReplay = .none
+    ) -> Bool {
         var options = options
         if policy(of: queue).isDurable { options.flags.insert(.durable) }
-        return router.bind(hub, pattern, to: .queue(queue, shard: shard), options, chain: &queues[queue.number].bindingChain)
+        let bound = router.bind(hub, pattern, to: .queue(queue, shard: shard), options, replay: replay, chain: &queues[queue.number].bindingChain)
+        if let walk = bound.walk { beginReplay(walk, through: bound.number, options, into: queue) }
+        return bound.isNew
     }
 
     /// False if it was not bound so.
     @discardableResult
     public mutating func unbind(_ queue: QueueID, from hub: HubID, _ pattern: Pattern) -> Bool {
-        router.unbind(hub, pattern, from: .queue(queue, shard: shard), chain: &queues[queue.number].bindingChain)
+        let binding = router.remove(hub, pattern, from: .queue(queue, shard: shard), chain: &queues[queue.number].bindingChain)
+        if let replay = replayOfBinding.value(at: UInt64(binding)) { endReplay(replay) }
+        return binding != 0
     }
+
+    /// Messages kept on this shard, in whatever number of queues.
+    public var storedCount: Int { messages.count }
+    /// Memberships of this shard's queues in groups.
+    public var membershipCount: Int { memberships.count }
 
     /// Routes in the match cache.
     public var cachedRoutes: Int { cache.routes.count }
@@ -175,11 +210,13 @@ public struct BrokerCore: ~Copyable {
     /// The effects were carried out: what was only kept for them goes.
     @inline(__always) public mutating func finish(_ effects: inout Effects) {
         effects.deliveries.removeAll()
-        if !spent.isEmpty { releaseSpent() }
+        if !spent.isEmpty || !spentLists.isEmpty { releaseSpent() }
     }
 
     @inline(never) private mutating func releaseSpent() {
         for message in spent { release(message) }
         spent.removeAll(keepingCapacity: true)
+        for list in spentLists { release(list) }
+        spentLists.removeAll(keepingCapacity: true)
     }
 }

@@ -6,6 +6,8 @@ public struct Consumer: ~Copyable {
     let token: UInt32
     /// False: what it is given is settled by being given.
     let settles: Bool
+    /// It is a group's and stands for a member's queue (`BrokerCore.feeds`); 0: it does not.
+    var feed: UInt32 = 0
     /// It cannot take anything just now.
     var isPaused = false
     /// Unsettled messages it may hold, 0 for any number, and those it does hold.

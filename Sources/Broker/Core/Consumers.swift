@@ -48,6 +48,7 @@ extension BrokerCore {
         let credit = consumers[number].credit
         if !credit.isNone { leave(credit, number) }
         consumers.remove(number)
+        if queues[queue.number].replay != 0, queues[queue.number].nextConsumer == 0 { giveUpReplays(of: queue) }
     }
 
     private mutating func leave(_ credit: CreditID, _ number: UInt32) {
@@ -70,6 +71,18 @@ extension BrokerCore {
             }
         }
         returnCredit(of: consumer, count: consumers[consumer.number].outstanding)
+    }
+
+    /// What the queue gave out and holds still, by position: what a consumer that comes back finds again, and what it has received for
+    /// good but not yet settled.
+    public func held(in queue: QueueID) -> [(position: UInt64, isReceived: Bool)] {
+        let backlog = queues[queue.number].backlog
+        guard backlog != 0 else { return [] }
+        var held: [(position: UInt64, isReceived: Bool)] = backlogs[backlog].requeued.all.map { ($0.position, false) }
+        for position in backlogs[backlog].unsettled.positions {
+            held.append((position, backlogs[backlog].unsettled.value(at: position)?.isReceived == true))
+        }
+        return held.sorted { $0.position < $1.position }
     }
 
     mutating func putBack(_ entry: Entry, at position: UInt64, in backlog: UInt32) {

@@ -19,6 +19,8 @@ public struct Delivery: BitwiseCopyable, Sendable {
     public let position: UInt64
     /// The message kept for it; `.none` if nothing is, and the message is the one being published.
     public internal(set) var message: MessageID
+    /// It is what the hub kept when the binding was made, not what was just published.
+    public internal(set) var isReplay = false
 }
 
 /// An acknowledgement that may leave now.
@@ -37,6 +39,8 @@ public struct Effects: ~Copyable {
     public internal(set) var ended = Scratch<EndedEndpoint>()
     /// Publishers that fill queues faster than their consumers empty them.
     public internal(set) var crowding = Scratch<Crowding>()
+    /// Consumers whose queue was so full that a message for it was dropped.
+    public internal(set) var overflowing = Scratch<Overflowing>()
     /// How full the fullest queue is that took the message being published: 0 up to half, 255 when full.
     var fullness: UInt8 = 0
     /// Records for the journal, to be written in this order (see `JournalRecord`), and the last one's ticket.
@@ -56,6 +60,9 @@ public struct Effects: ~Copyable {
         ended.removeAll()
     }
 
+    /// The consumers have been dealt with.
+    public mutating func removeOverflowing() { overflowing.removeAll() }
+
     /// The publishers have been slowed down.
     public mutating func removeCrowding() { crowding.removeAll() }
 }
@@ -66,6 +73,12 @@ public struct Crowding: BitwiseCopyable, Sendable {
     public let token: UInt32
     /// 0: not at all; 255: its next message may find no room.
     public let degree: UInt8
+}
+
+/// A consumer that does not keep up.
+public struct Overflowing: BitwiseCopyable, Sendable {
+    public let gateway: GatewayID
+    public let token: UInt32
 }
 
 /// An endpoint that is no more.

@@ -24,35 +24,51 @@ extension BrokerCore {
         endpoints[endpoint.number].gatewayState = gatewayState
         endpoints[endpoint.number].lifetime = lifetime
         endpoints[endpoint.number].expiry = .never
+        clearFarewell(endpoint)
     }
 
-    /// What to publish if the connection is lost; a later one replaces it. `nil`: nothing.
-    public mutating func setFarewell(_ endpoint: EndpointID, _ message: borrowing Message) {
+    /// What to publish if the connection is lost and nobody takes it up again within `delay`; a later one replaces it. It expires
+    /// `lifetime` after it was published.
+    public mutating func setFarewell(_ endpoint: EndpointID, _ message: borrowing Message, delay: Duration = .zero, lifetime: Duration? = nil) {
         clearFarewell(endpoint)
         let farewell = store(message)
         messages[farewell.number].owners = 1
         endpoints[endpoint.number].farewell = farewell
+        endpoints[endpoint.number].farewellDelay = delay
+        endpoints[endpoint.number].farewellLifetime = lifetime
     }
 
     public mutating func clearFarewell(_ endpoint: EndpointID) {
         release(endpoints[endpoint.number].farewell)
         endpoints[endpoint.number].farewell = .none
+        endpoints[endpoint.number].farewellTime = .never
+    }
+
+    private mutating func publishFarewell(_ id: EndpointID, _ effects: inout Effects) {
+        guard !endpoints[id.number].farewell.isNone else { return }
+        let copy = StoredMessage(copying: messages[endpoints[id.number].farewell.number].message)
+        clearFarewell(id)
+        var message = copy.message
+        if let lifetime = endpoints[id.number].farewellLifetime { message.header.expiry = wallTime.advanced(bySeconds: Int(lifetime.components.seconds)) }
+        distribute(kept: message, &effects)
     }
 
     public mutating func setLifetime(_ endpoint: EndpointID, _ lifetime: Duration) { endpoints[endpoint.number].lifetime = lifetime }
 
-    /// Its connection is gone, `lost` or in good order. The farewell is published if it was lost, and the endpoint ends when its
-    /// lifetime does; true if that is now.
+    /// Its connection is gone, `lost` or in good order. The farewell is published if it was lost, now or after its delay, and the
+    /// endpoint ends when its lifetime does, and with it any delay; true if that is now.
     public mutating func detach(_ id: EndpointID, lost: Bool, into effects: inout Effects) -> Bool {
         endpoints[id.number].token = 0
-        if lost, !endpoints[id.number].farewell.isNone {
-            let copy = StoredMessage(copying: messages[endpoints[id.number].farewell.number].message)
-            distribute(kept: copy.message, &effects)
-        }
-        clearFarewell(id)
+        if !lost { clearFarewell(id) }
         if endpoints[id.number].lifetime == .zero {
-            deleteEndpoint(id)
+            publishFarewell(id, &effects)
+            deleteEndpoint(id, into: &effects)
             return true
+        }
+        if endpoints[id.number].farewellDelay == .zero {
+            publishFarewell(id, &effects)
+        } else if !endpoints[id.number].farewell.isNone {
+            endpoints[id.number].farewellTime = now + endpoints[id.number].farewellDelay
         }
         let expiry = now + endpoints[id.number].lifetime
         endpoints[id.number].expiry = expiry
@@ -60,33 +76,31 @@ extension BrokerCore {
         return false
     }
 
-    /// Ends an endpoint: its queue with all that is in it, its bindings, its identity.
-    public mutating func deleteEndpoint(_ id: EndpointID) {
+    /// Ends an endpoint: its queue with all that is in it, its bindings, its identity. A farewell whose delay runs is published.
+    public mutating func deleteEndpoint(_ id: EndpointID, into effects: inout Effects) {
+        if endpoints[id.number].farewellTime != .never { publishFarewell(id, &effects) }
         clearFarewell(id)
-        deleteQueue(endpoints[id.number].queue)
+        deleteQueue(endpoints[id.number].queue, into: &effects)
         router.release(endpoints[id.number].identity.span)
+        endpointSchedule.forget(id)
         endpoints.remove(id.number)
     }
 
     /// Ends the endpoints whose time has come.
     public mutating func wake(at now: Instant, into effects: inout Effects) {
-        while let first = endpointDeadlines.first, first.at <= now {
-            let id = endpointDeadlines.removeFirst().endpoint
-            // The entry is stale if the number is another's by now; the endpoint may have come back, or its end moved away.
-            guard endpoints.isLive(id.number), endpoints[id.number].scheduled == first.at else { continue }
-            endpoints[id.number].scheduled = .never
+        router.sweepRetained(at: wallTime)
+        while let id = endpointSchedule.takeDue(at: now) {
+            if endpoints[id.number].farewellTime <= now { publishFarewell(id, &effects) }
+            // It may have come back, or its end moved away.
             guard endpoints[id.number].expiry <= now else { schedule(id); continue }
             effects.ended.append(EndedEndpoint(gateway: endpoints[id.number].gateway, gatewayState: endpoints[id.number].gatewayState))
-            deleteEndpoint(id)
+            deleteEndpoint(id, into: &effects)
         }
     }
 
-    private mutating func schedule(_ id: EndpointID) {
-        let expiry = endpoints[id.number].expiry
-        guard expiry < endpoints[id.number].scheduled else { return }
-        endpoints[id.number].scheduled = expiry
-        endpointDeadlines.insert(EndpointDeadline(at: expiry, endpoint: id))
-    }
+    private mutating func schedule(_ id: EndpointID) { endpointSchedule.set(endpoints[id.number].deadline, for: id) }
 
     public var endpointCount: Int { endpoints.count }
+    /// Entries for their deadlines, those nobody waits for any more among them.
+    public var scheduledEndpointCount: Int { endpointSchedule.count }
 }

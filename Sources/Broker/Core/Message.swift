@@ -34,6 +34,10 @@ public struct MessageHeader: BitwiseCopyable, Sendable, Equatable {
         public static let persistent = Flags(rawValue: 1)
         /// It may be lost on the way: nobody settles it, and a queue that is a session does not keep it.
         public static let atMostOnce = Flags(rawValue: 2)
+        /// Kept by the hub for whoever binds later; an empty body removes what is kept.
+        public static let retained = Flags(rawValue: 4)
+        /// Given to one consumer of several, it must not be given to another.
+        public static let exactlyOnce = Flags(rawValue: 8)
     }
     public var flags: Flags
     /// 0 lowest … 9 highest, as AMQP counts; 4 unless the origin has priorities.

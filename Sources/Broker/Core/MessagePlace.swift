@@ -24,6 +24,8 @@ struct MessagePlace {
         body = bytes.readRange(counts.2)!
     }
 
+    var isRetained: Bool { header.flags.contains(.retained) }
+
     @_lifetime(copy bytes)
     func message(in bytes: Span<UInt8>) -> Message {
         Message(hub: hub, address: bytes.at(address), properties: bytes.at(properties), body: bytes.at(body), header: header)

@@ -18,8 +18,18 @@ extension BrokerCore {
         let result = distribute(message, receipt: ReceiptID(publisher: publisher, number: number), &effects)
         if effects.fullness > 0 { slow(publisher, by: effects.fullness, &effects) }
         if result.ticket == 0, result.ownersAwaited == 0, publishers[publisher.number].waiting.isEmpty { return result.outcome }
-        if publishers[publisher.number].waiting.isEmpty { waitingPublishers.append(publisher) }
+        waitingPublishers.insert(publisher)
         publishers[publisher.number].waiting.append(Receipt(tag: tag, ownersAwaited: result.ownersAwaited, ticket: result.ticket, outcome: result.outcome))
+        return nil
+    }
+
+    /// An acknowledgement for what was published before: now, or nil, and it is in the effects when all of that is on disk.
+    public mutating func confirm(_ publisher: PublisherID, tag: UInt64) -> PublishOutcome? {
+        if publishers[publisher.number].waiting.isEmpty {
+            if lastTicket <= durableTicket { return .routed }
+            waitingPublishers.insert(publisher)
+        }
+        publishers[publisher.number].waiting.append(Receipt(tag: tag, ownersAwaited: 0, ticket: lastTicket, outcome: .routed))
         return nil
     }
 
@@ -28,9 +38,14 @@ extension BrokerCore {
         outcome: PublishOutcome, ticket: UInt64, ownersAwaited: UInt16
     ) {
         effects.fullness = 0
-        let place = route(message)
+        var version: UInt64 = 0
+        if message.header.flags.contains(.retained) {
+            version = keep(message)
+            if version == 0 { return (.refused, 0, 0) }
+        }
+        let place = version == 0 ? route(message) : route(message, storedAs: version)
         var ticket: UInt64 = 0
-        if isJournaled, message.header.flags.contains(.persistent), cache.routes[place: place].isDurable {
+        if isJournaled, message.header.flags.contains(.persistent), cache.routes[place: place].isDurable || version != 0 {
             lastTicket += 1
             ticket = lastTicket
             effects.lastTicket = ticket
@@ -42,14 +57,11 @@ extension BrokerCore {
         if remote != 0 {
             if ticket != 0 { shardsAwaitingDisk |= remote }
             for other in 0..<durableTickets.count where remote & 1 << UInt64(other) != 0 {
-                PeerMail.appendMessage(message, ticket: ticket, receipt: receipt, to: &effects.mail[UInt32(other) + 1])
+                PeerMail.appendMessage(message, ticket: ticket, receipt: receipt, version: version, to: &effects.mail[UInt32(other) + 1])
                 awaited += receipt == nil ? 0 : 1
             }
         }
-        if place == uncacheablePlace {
-            forgetRoute(at: place)
-            uncacheablePlace = -1
-        }
+        if place == uncacheablePlace { forgetUncacheableRoute() }
         if taken.refused > 0 { counters.refused &+= 1 }
         if taken.targets == 0, remote == 0 { counters.unroutable &+= 1 }
         let outcome: PublishOutcome = taken.refused > 0 ? .refused : taken.targets == 0 && remote == 0 ? .unroutable : .routed
@@ -89,7 +101,7 @@ extension BrokerCore {
             index &+= 1
             if target.flags.contains(.noLocal), origin == shard, target.queue == message.header.publisherQueue { continue }
             if target.passesAtMostOnce, atMostOnce || target.flags.contains(.atMostOnce) {
-                passOn(target, &effects)
+                passOn(message, target, &effects)
             } else if !enqueue(message, stored: &stored, target, ticket: ticket, from: origin, &effects) {
                 refused &+= 1
             }
@@ -98,7 +110,7 @@ extension BrokerCore {
     }
 
     /// At most once: to a consumer that can take it now, or nowhere.
-    @inline(__always) private mutating func passOn(_ target: RouteTarget, _ effects: inout Effects) {
+    @inline(__always) mutating func passOn(_ message: borrowing Message, _ target: RouteTarget, _ effects: inout Effects) {
         let queue = target.queue
         var consumer = queues[queue.number].nextConsumer
         if consumer != 0, consumers[consumer].isPaused || consumers[consumer].next != consumer { consumer = nextUnpaused(of: queue) }
@@ -106,6 +118,7 @@ extension BrokerCore {
             counters.droppedSlow &+= 1
             return
         }
+        if consumers[consumer].feed != 0 { return passOn(message, toFeedOf: consumer, &effects) }
         counters.delivered &+= 1
         effects.deliveries.append(
             Delivery(
@@ -138,7 +151,7 @@ extension BrokerCore {
 
     /// Its acknowledgements are wanted no more.
     public mutating func closePublisher(_ id: PublisherID) {
-        if !publishers[id.number].waiting.isEmpty { waitingPublishers.removeAll { $0 == id } }
+        waitingPublishers.remove(id)
         publishers.remove(id.number)
     }
 
@@ -155,12 +168,7 @@ extension BrokerCore {
                 Acknowledgement(
                     token: publishers[id.number].token, gateway: publishers[id.number].gateway, tag: receipt.tag, outcome: receipt.outcome))
         }
-    }
-
-    private mutating func forgetServedPublishers() {
-        var waiting: [PublisherID] = []
-        for publisher in waitingPublishers where !publishers[publisher.number].waiting.isEmpty { waiting.append(publisher) }
-        waitingPublishers = waiting
+        waitingPublishers.remove(id)
     }
 
     // MARK: The journal
@@ -168,8 +176,7 @@ extension BrokerCore {
     /// Everything up to this ticket is on disk: acknowledgements and deliveries that waited for it may go.
     public mutating func journalCompleted(upTo ticket: UInt64, into effects: inout Effects) {
         durable(ticket, from: shard, &effects)
-        for publisher in waitingPublishers { releaseReceipts(of: publisher, &effects) }
-        forgetServedPublishers()
+        for publisher in waitingPublishers.all { releaseReceipts(of: publisher, &effects) }
         for other in 0..<durableTickets.count where shardsAwaitingDisk & 1 << UInt64(other) != 0 {
             PeerMail.appendDurable(ticket, to: &effects.mail[UInt32(other) + 1])
         }
@@ -197,13 +204,17 @@ extension BrokerCore {
         case .durable: durable(letter.ticket, from: origin, &effects)
         case .answer:
             let id = letter.receipt.publisher
-            guard id.number < publishers.end, isKnown(letter.receipt) else { return }
+            guard isKnown(letter.receipt) else { return }
             let index = Int(letter.receipt.number - publishers[id.number].firstReceipt)
             publishers[id.number].waiting[index].ownersAwaited -= 1
             if letter.fullness > 0 { slow(id, by: letter.fullness, &effects) }
             if letter.outcome == .refused { publishers[id.number].waiting[index].outcome = .refused }
             releaseReceipts(of: id, &effects)
-            if publishers[id.number].waiting.isEmpty { waitingPublishers.removeAll { $0 == id } }
+        case .joining: if let joining = letter.joining { admit(joining, from: origin, &effects) }
+        case .leaving: dismiss(Feed.Name(shard: origin, membership: letter.membership), &effects)
+        case .presence: setPresence(of: Feed.Name(shard: origin, membership: letter.membership), letter.isPresent, letter.limit, &effects)
+        case .fed, .passed: receiveFed(letter, from: origin, &effects)
+        case .settled: settled(Feed.Name(shard: origin, membership: letter.membership), letter.position, letter.settlement, &effects)
         }
     }
 
@@ -216,12 +227,9 @@ extension BrokerCore {
 
     private mutating func receiveMessage(_ letter: borrowing PeerLetter, from origin: UInt8, _ effects: inout Effects) {
         effects.fullness = 0
-        let place = route(letter.message)
+        let place = letter.version == 0 ? route(letter.message) : route(letter.message, storedAs: letter.version)
         let taken = deliverHere(letter.message, place, ticket: letter.ticket, from: origin, &effects)
-        if place == uncacheablePlace {
-            forgetRoute(at: place)
-            uncacheablePlace = -1
-        }
+        if place == uncacheablePlace { forgetUncacheableRoute() }
         guard !letter.receipt.publisher.isNone else { return }
         PeerMail.appendAnswer(letter.receipt, taken.refused > 0 ? .refused : .routed, fullness: effects.fullness, to: &effects.mail[UInt32(origin) + 1])
     }

@@ -33,23 +33,46 @@ public struct QueuePolicy: Hashable, Sendable {
 /// Not here: packet identifiers and delivery tags (gateways), and where messages come from (Router).
 public struct Queue: ~Copyable {
     let policy: UInt16
+    /// Its replays are to go on in this tick.
+    var isReplaying = false
+    /// It draws from groups.
+    var isMember = false
     /// The consumer whose turn is next, in a ring; 0: none.
     var nextConsumer: UInt32 = 0
     /// Messages it holds; made with the first, so that a queue that only passes things on stays small.
     var backlog: UInt32 = 0
     /// Its bindings in the router.
     var bindingChain: UInt32 = 0
+    /// The first of its replays, in a ring; 0: none.
+    var replay: UInt32 = 0
 
     init(policy: UInt16) { self.policy = policy }
 }
 
-/// A message that waits in a queue.
+/// A message that waits in a queue. Without a message: a place whose entry is gone.
 struct Entry: BitwiseCopyable {
     var message: MessageID
     var matches: MatchListID
     var opaque: UInt16
-    /// How often it has been given out.
-    var deliveries: UInt16
+    private var bits: UInt16
+    /// It is a group's (`BrokerCore.origins`); 0: it is not.
+    var origin: UInt32 = 0
+    private static let replayBit: UInt16 = 0x8000
+
+    init(message: MessageID, matches: MatchListID, opaque: UInt16, deliveries: UInt16, isReplay: Bool = false) {
+        self.message = message
+        self.matches = matches
+        self.opaque = opaque
+        bits = min(deliveries, ~Self.replayBit) | (isReplay ? Self.replayBit : 0)
+    }
+
+    /// How often it has been given out; 32,767 stands for more, too.
+    var deliveries: UInt16 {
+        get { bits & ~Self.replayBit }
+        set { bits = bits & Self.replayBit | min(newValue, ~Self.replayBit) }
+    }
+    /// It is what a hub kept, not what was just published.
+    var isReplay: Bool { bits & Self.replayBit != 0 }
 }
 
 /// A message that a consumer has and has not settled.

@@ -8,10 +8,11 @@ public import Synchronization
 /// raised before a change returns: an acknowledgement sent afterwards promises what every shard already sees.
 /// Not here: queues and messages, which belong to shards.
 public final class Router: Sendable {
-    private let topology = Mutex(Topology())
+    let topology = Mutex(Topology())
     /// Raised by every change of a binding.
     public let generation = Atomic<UInt64>(0)
     private let endpoints = Mutex(EndpointRegistry())
+    private let groups = Mutex<[GroupKey: (owner: UInt8, members: Int)]>([:])
 
     /// The namespace `/` with its topic hub `amq.topic`, where all protocols meet.
     public static let defaultNamespace = 0
@@ -49,24 +50,23 @@ public final class Router: Sendable {
     /// `chain` is the target's list of bindings, to be kept by its owner.
     @discardableResult
     public func bind(_ hub: HubID, _ pattern: Pattern, to target: Binding.Target, _ options: BindingOptions, chain: inout UInt32) -> Bool {
-        var first = chain
-        let isNew = topology.withLock { topology in
-            defer { generation.store(topology.changeCount, ordering: .releasing) }
-            return topology.bind(hub, pattern, to: target, options, chain: &first)
-        }
-        chain = first
-        return isNew
+        bind(hub, pattern, to: target, options, replay: .none, chain: &chain).isNew
     }
 
     /// False if there was no such binding.
     public func unbind(_ hub: HubID, _ pattern: Pattern, from target: Binding.Target, chain: inout UInt32) -> Bool {
+        remove(hub, pattern, from: target, chain: &chain) != 0
+    }
+
+    /// The binding that was removed; 0 if there was none.
+    func remove(_ hub: HubID, _ pattern: Pattern, from target: Binding.Target, chain: inout UInt32) -> UInt32 {
         var first = chain
-        let wasThere = topology.withLock { topology in
+        let number = topology.withLock { topology in
             defer { generation.store(topology.changeCount, ordering: .releasing) }
             return topology.unbind(hub, pattern, from: target, chain: &first)
         }
         chain = first
-        return wasThere
+        return number
     }
 
     /// Removes a whole list of bindings: their target is going.
@@ -104,6 +104,12 @@ public final class Router: Sendable {
         return endpoints.withLock { $0.claim(identity.span, for: shard) }
     }
 
+    /// The shard that an endpoint lives on, if there is one.
+    public func owner(of identity: Span<UInt8>) -> UInt8? {
+        let identity = identity.array
+        return endpoints.withLock { $0.owner(of: identity.span) }
+    }
+
     func settle(_ identity: Span<UInt8>, as endpoint: EndpointID) {
         let identity = identity.array
         endpoints.withLock { $0.settle(identity.span, as: endpoint) }
@@ -112,6 +118,28 @@ public final class Router: Sendable {
     func release(_ identity: Span<UInt8>) {
         let identity = identity.array
         endpoints.withLock { $0.release(identity.span) }
+    }
+
+    // MARK: Groups
+
+    /// One member more; the answer is the shard that has the group. If nobody has, it is `shard`, and `make` makes it before anybody
+    /// else hears of it.
+    func joinGroup(_ key: GroupKey, from shard: UInt8, _ make: () -> Void) -> UInt8 {
+        groups.withLock { groups in
+            let group = groups[key] ?? (owner: shard, members: 0)
+            if group.members == 0 { make() }
+            groups[key] = (group.owner, group.members + 1)
+            return group.owner
+        }
+    }
+
+    /// One member less; true if it was the last, and the group is no more.
+    func leaveGroup(_ key: GroupKey) -> Bool {
+        groups.withLock { groups in
+            guard let group = groups[key] else { return false }
+            groups[key] = group.members == 1 ? nil : (group.owner, group.members - 1)
+            return group.members == 1
+        }
     }
 }
 
@@ -124,6 +152,8 @@ private struct EndpointRegistry: ~Copyable {
         owners.insert((shard, .none), identity)
         return (shard, .none)
     }
+    func owner(of identity: Span<UInt8>) -> UInt8? { owners.find(identity).map { owners[place: $0].shard } }
+
     mutating func settle(_ identity: Span<UInt8>, as endpoint: EndpointID) {
         if let place = owners.find(identity) { owners[place: place].endpoint = endpoint }
     }

@@ -7,6 +7,8 @@ struct RouteMatch: Sendable {
     var queue: QueueID
     var binding: UInt32
     var options: BindingOptions
+    /// `Binding.since`.
+    var since: UInt64
 }
 
 /// What changed, so that a cache can drop just what it must.
@@ -29,6 +31,11 @@ struct Topology: ~Copyable {
     var namespaces: [Namespace] = []
     var hubs: [Hub?] = [nil]
     var bindings = Slab<Binding>()
+    private var index = BindingIndex()
+    /// `route`'s, kept from message to message.
+    private var visited: [HubID] = []
+    private var found: [UInt32] = []
+    var retained = Retained()
     var readers: [GatewayID: any HeaderReader] = [:]
     private(set) var changes: [TopologyChange] = []
     private(set) var changeCount: UInt64 = 0
@@ -48,7 +55,7 @@ struct Topology: ~Copyable {
         return hub
     }
 
-    private func hub(_ id: HubID) -> Hub { hubs[Int(id.number)]! }
+    func hub(_ id: HubID) -> Hub { hubs[Int(id.number)]! }
 
     private mutating func note(_ hub: HubID, _ pattern: Pattern?) {
         let scope: TopologyChange.Scope =
@@ -71,35 +78,42 @@ struct Topology: ~Copyable {
         note(hub, nil)
     }
 
-    mutating func bind(_ hub: HubID, _ pattern: Pattern, to target: Binding.Target, _ options: BindingOptions, chain: inout UInt32) -> Bool {
-        let known = self.hub(hub).matcher.find(target, under: pattern, in: bindings)
+    mutating func bind(_ hub: HubID, _ pattern: Pattern, to target: Binding.Target, _ options: BindingOptions, chain: inout UInt32) -> (
+        number: UInt32, isNew: Bool
+    ) {
+        let known = find(hub, pattern, target)
         if known != 0 {
             bindings[known].options = options
             note(hub, pattern)
-            return false
+            return (known, false)
         }
-        let number = bindings.insert(Binding(hub: hub, target: target, options: options))
+        let number = bindings.insert(Binding(hub: hub, target: target, options: options, since: retained.version))
         bindings[number].nextOfTarget = chain
+        if chain != 0 { bindings[chain].previousOfTarget = number }
         chain = number
         self.hub(hub).matcher.bind(number, under: pattern, in: &bindings)
+        index.insert(number, in: bindings)
         if case .hub(let next) = target { self.hub(next).feeders += 1 }
         note(hub, pattern)
-        return true
+        return (number, true)
     }
 
-    mutating func unbind(_ hub: HubID, _ pattern: Pattern, from target: Binding.Target, chain: inout UInt32) -> Bool {
-        let number = self.hub(hub).matcher.find(target, under: pattern, in: bindings)
-        guard number != 0 else { return false }
-        if chain == number {
-            chain = bindings[number].nextOfTarget
-        } else {
-            var previous = chain
-            while bindings[previous].nextOfTarget != number { previous = bindings[previous].nextOfTarget }
-            bindings[previous].nextOfTarget = bindings[number].nextOfTarget
-        }
+    /// The binding that was removed; 0 if there was none.
+    mutating func unbind(_ hub: HubID, _ pattern: Pattern, from target: Binding.Target, chain: inout UInt32) -> UInt32 {
+        let number = find(hub, pattern, target)
+        guard number != 0 else { return 0 }
+        let next = bindings[number].nextOfTarget, previous = bindings[number].previousOfTarget
+        if previous == 0 { chain = next } else { bindings[previous].nextOfTarget = next }
+        if next != 0 { bindings[next].previousOfTarget = previous }
         remove(number)
         note(hub, pattern)
-        return true
+        return number
+    }
+
+    /// The binding of `target` to `hub` under `pattern`, or 0.
+    func find(_ hub: HubID, _ pattern: Pattern, _ target: Binding.Target) -> UInt32 {
+        let place = self.hub(hub).matcher.find(pattern)
+        return place == 0 ? 0 : index.find(hub, place, target, in: bindings)
     }
 
     mutating func unbindAll(chain: inout UInt32) {
@@ -114,6 +128,7 @@ struct Topology: ~Copyable {
 
     private mutating func remove(_ number: UInt32) {
         let binding = bindings[number]
+        index.remove(number, in: bindings)
         hub(binding.hub).matcher.unbind(number, in: &bindings)
         if case .hub(let next) = binding.target { hub(next).feeders -= 1 }
         bindings.remove(number)
@@ -121,18 +136,21 @@ struct Topology: ~Copyable {
 
     /// Follows bindings from hub to hub, each hub once. True if the answer depends on hub and address alone.
     mutating func route(_ message: borrowing Message, into matches: inout [RouteMatch]) -> Bool {
-        var visited = [message.hub], next = 0, isCacheable = true
-        var found: [UInt32] = []
+        var next = 0, isCacheable = true
+        visited.removeAll(keepingCapacity: true)
+        visited.append(message.hub)
         while next < visited.count {
             let hub = hub(visited[next])
             next += 1
             if !hub.matcher.dependsOnAddressOnly { isCacheable = false }
             found.removeAll(keepingCapacity: true)
-            hub.matcher.match(message, readers[message.header.origin], in: bindings, into: &found)
+            let headers = hub.matcher.dependsOnAddressOnly ? nil : readers[message.header.origin]
+            hub.matcher.match(message, headers, in: bindings, into: &found)
             for number in found {
                 let binding = bindings[number]
                 switch binding.target {
-                case .queue(let queue, let shard): matches.append(RouteMatch(shard: shard, queue: queue, binding: number, options: binding.options))
+                case .queue(let queue, let shard):
+                    matches.append(RouteMatch(shard: shard, queue: queue, binding: number, options: binding.options, since: binding.since))
                 case .hub(let further): if !visited.contains(further) { visited.append(further) }
                 }
             }

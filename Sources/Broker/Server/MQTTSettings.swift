@@ -19,6 +19,19 @@ public struct MQTTSettings: Sendable, Equatable {
     /// The longest a session may outlive its connection, whatever the client asks for (MQTT 3.1.1 asks for ever). Mosquitto never forgets, EMQX 2 h.
     public var sessionExpiryMax = Self.sessionExpiryMaxKey.initial
 
+    /// Topic aliases that a client may set, and that are set towards one that takes as many. Mosquitto 10, RabbitMQ 16, HiveMQ 5: enough for a
+    /// device's own topics; each costs its topic's bytes a connection.
+    public var topicAliasMax = Self.topicAliasMaxKey.initial
+    /// The longest keep-alive: MQTT 5 clients that ask for more, or none, are told this one. Zero: no limit. Mosquitto has none, HiveMQ 65,535 s.
+    public var serverKeepAlive = Self.serverKeepAliveKey.initial
+    /// Topic filters that nobody may subscribe to, word for word.
+    public var denySubscribe = Self.denySubscribeKey.initial
+    /// False: what sloppy clients get wrong, and nothing depends on, is counted and let pass (`MQTTLimits.isStrict` lists it). Mosquitto 2.1.1 had
+    /// to relax; the standard asks for the connection to be closed.
+    public var isStrict = Self.strictKey.initial
+    /// How often `$SYS/#` is published, zero: never. Mosquitto 10 s.
+    public var systemTopicsInterval = Self.systemTopicsIntervalKey.initial
+
     public init() {}
 }
 
@@ -38,10 +51,21 @@ extension MQTTSettings {
     static let sessionExpiryMaxKey = SettingKey(
         "mqtt.sessionExpiryMax", .duration(.zero ... .seconds(4_294_967_294)), default: .seconds(7 * 86_400), "how long a session may outlive its connection")
 
+    static let topicAliasMaxKey = SettingKey(
+        "mqtt.topicAliasMax", .integer(0...65_535), default: 10, "topic aliases of one connection, each way")
+    static let serverKeepAliveKey = SettingKey(
+        "mqtt.serverKeepAlive", .duration(.zero ... .seconds(65_535)), default: .zero, "the longest keep-alive of an MQTT 5 client; 0s: any")
+    static let denySubscribeKey = SettingKey("mqtt.denySubscribe", .list(of: .text), default: [], "topic filters that nobody may subscribe to")
+    static let strictKey = SettingKey(
+        "mqtt.strict", .flag, default: true, "cut clients whose mistakes harm nobody; false: count them")
+    static let systemTopicsIntervalKey = SettingKey(
+        "mqtt.systemTopicsInterval", .duration(.zero ... .seconds(86_400)), default: .seconds(10), "how often $SYS/# is published; 0s: never")
+
     static var declarations: [SettingDeclaration] {
         [
             packetSizeMaxKey.declaration, connectTimeoutKey.declaration, receiveMaximumKey.declaration, queueMessagesMaxKey.declaration,
-            queueBytesMaxKey.declaration, outputBytesMaxKey.declaration, sessionExpiryMaxKey.declaration,
+            queueBytesMaxKey.declaration, outputBytesMaxKey.declaration, sessionExpiryMaxKey.declaration, topicAliasMaxKey.declaration,
+            serverKeepAliveKey.declaration, denySubscribeKey.declaration, strictKey.declaration, systemTopicsIntervalKey.declaration,
         ]
     }
 
@@ -53,5 +77,10 @@ extension MQTTSettings {
         queueBytesMax = try settings.value(of: Self.queueBytesMaxKey)
         outputBytesMax = try settings.value(of: Self.outputBytesMaxKey)
         sessionExpiryMax = try settings.value(of: Self.sessionExpiryMaxKey)
+        topicAliasMax = try settings.value(of: Self.topicAliasMaxKey)
+        serverKeepAlive = try settings.value(of: Self.serverKeepAliveKey)
+        denySubscribe = try settings.value(of: Self.denySubscribeKey)
+        isStrict = try settings.value(of: Self.strictKey)
+        systemTopicsInterval = try settings.value(of: Self.systemTopicsIntervalKey)
     }
 }

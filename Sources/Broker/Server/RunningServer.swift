@@ -11,6 +11,8 @@ import Synchronization
 
 /// A server that listens: for `martlet serve`, and for tests that want one in their own process.
 public final class RunningServer: Sendable {
+    /// Of this build.
+    public static let version = "0.2.0"
     /// One line a listener: scheme and the address it really has.
     public let listening: [String]
     public let addresses: [SocketAddress]
@@ -103,6 +105,13 @@ extension MQTTGatewayOptions {
         queueBytesMax = UInt64(settings.queueBytesMax)
         outputBytesMax = settings.outputBytesMax
         sessionExpiryMax = settings.sessionExpiryMax
+        limits.topicAliasMax = UInt16(settings.topicAliasMax)
+        limits.keepAliveMax = settings.serverKeepAlive == .zero ? nil : UInt16(settings.serverKeepAlive.components.seconds)
+        limits.isStrict = settings.isStrict
+        topicAliasMax = UInt16(settings.topicAliasMax)
+        deniedFilters = Set(settings.denySubscribe.map { Array($0.utf8) })
+        systemTopicsInterval = settings.systemTopicsInterval
+        serverVersion = RunningServer.version
         guard !configuration.users.isEmpty else { return }
         let users = configuration.users.map { (Array($0.name.utf8), Array($0.password.utf8)) }, acceptsAnonymous = configuration.acceptsAnonymous
         authenticate = { name, password in

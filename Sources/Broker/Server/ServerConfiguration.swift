@@ -133,7 +133,7 @@ extension ServerConfiguration {
 
     static let journalLatencyKey = SettingKey(
         "journal.memoryLatency", .duration(.zero ... .seconds(60)), default: .zero,
-        "with `--data none`: acknowledge persistent messages this late, as a disk would")
+        "with `--data none`: acknowledge this late, as a disk would")
 
     /// All keys, for checking and for `--help`.
     public static var declarations: [SettingDeclaration] {

@@ -25,12 +25,14 @@ open class Gateway {
     /// One of its publishers fills queues faster than they empty: `Shard.holdBack` its connection for `duration`.
     open func slowDown(_ token: UInt32, for duration: Duration) {}
 
+    /// One of its consumers lost a message because its queue is full.
+    open func overflowed(_ token: UInt32) {}
+
     /// An endpoint of this gateway is no more; its state was `state`.
     open func endpointEnded(_ state: UInt32) {}
 
     /// The server stops: say goodbye in the protocol's words.
     open func stop() {}
-    /// Whether nobody is connected.
 
     /// Numbers for the server's metrics.
     open var samples: [(name: String, value: UInt64)] { [] }

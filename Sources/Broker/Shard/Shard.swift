@@ -55,19 +55,18 @@ public final class Shard: LoopTenant {
     public func gateway(_ id: GatewayID) -> Gateway { gateways.value[Int(id.index)] }
     public var allGateways: [Gateway] { gateways.value }
 
+    /// How many shards there are.
+    public var count: Int { peers.count }
+
     /// The loop of another shard.
     public func loop(of shard: UInt8) -> EventLoop { peers[Int(shard)] }
 
     /// One line with everything that was counted and is not zero: how the shard has fared.
     public func logCounters() {
-        let core = core.value.counters
-        var samples: [(String, UInt64)] = [
-            ("published", core.published), ("delivered", core.delivered), ("unroutable", core.unroutable), ("refused", core.refused),
-            ("droppedSlow", core.droppedSlow), ("droppedOldest", core.droppedOldest), ("droppedNewest", core.droppedNewest), ("expired", core.expired),
-            ("requeued", core.requeued), ("rejected", core.rejected), ("bytesRead", loop.counters.bytesRead), ("bytesWritten", loop.counters.bytesWritten),
-        ]
-        for gateway in allGateways { samples += gateway.samples.map { ($0.name, $0.value) } }
-        let text = samples.filter { $0.1 > 0 }.map { "\($0.0)=\($0.1)" }.joined(separator: " ")
+        var samples = core.value.counters.samples
+        samples += [("bytesRead", loop.counters.bytesRead), ("bytesWritten", loop.counters.bytesWritten)]
+        for gateway in allGateways { samples += gateway.samples }
+        let text = samples.filter { $0.value > 0 }.map { "\($0.name)=\($0.value)" }.joined(separator: " ")
         if !text.isEmpty { log.info("loop \(number): \(text)") }
     }
 
@@ -170,12 +169,19 @@ public final class Shard: LoopTenant {
 
     public func tickEnded(on loop: EventLoop) {
         while let (queue, position) = undeliverable.popLast() { _ = settle(queue, position, .accepted) }
+        if !effects.value.overflowing.isEmpty { announceOverflows() }
         if let journal { write(to: journal, loop) }
         if core.value.isUnfinished { perform { $0.continuePumping(into: &$1) } }
         // The next tick comes at once: its flush makes room for more.
         if core.value.isUnfinished { loop.execute { _ in } }
         for peer in 0..<peers.count where !effects.value.mail[UInt32(peer) + 1].isEmpty { post(to: peer) }
         if let clock { loop.schedule(clock) }
+    }
+
+    private func announceOverflows() {
+        let all = (0..<effects.value.overflowing.count).map { effects.value.overflowing[$0] }
+        effects.value.removeOverflowing()
+        for one in all { gateways.value[Int(one.gateway.index)].overflowed(one.token) }
     }
 
     private func post(to peer: Int) {

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "clinux.h"
+#include <malloc.h>
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -190,6 +191,7 @@ int cl_thread(void (*body)(void *), void *argument, uint64_t *thread) {
 }
 void cl_join(uint64_t thread) { pthread_join((pthread_t)thread, 0); }
 uint64_t cl_thread_id(void) { return (uint64_t)pthread_self(); }
+uint64_t cl_heap_in_use(void) { struct mallinfo2 m = mallinfo2(); return m.uordblks + m.hblkhd; }
 int cl_cpu_count(void) { cpu_set_t s; return sched_getaffinity(0, sizeof s, &s) ? 1 : CPU_COUNT(&s); }
 int cl_raise_file_limit(void) {
     struct rlimit l;

@@ -28,6 +28,9 @@ public enum ProcessSetup {
     /// Ends the process at once.
     public static func exit(_ code: Int32) -> Never { Glibc.exit(code) }
 
+    /// Bytes of the heap that are in use.
+    public static var heapInUse: UInt64 { cl_heap_in_use() }
+
     private final class Handler {
         let call: @Sendable (Int32) -> Void
         init(_ call: @escaping @Sendable (Int32) -> Void) { self.call = call }

@@ -63,11 +63,11 @@ extension MQTTAuth {
 }
 
 extension MQTTAuth.Owned {
-    /// Texts are left out rather than a packet sent that is too large (sections 3.15.2.2.4, 3.15.2.2.5).
-    func encode(peerSizeMax: UInt32, into output: inout ByteBuffer) throws(MQTTMisuse) {
+    /// [MQTT-3.15.2-2], [MQTT-3.15.2-3]: texts are left out rather than a packet sent that is too large.
+    func encode(peerSizeMax: UInt32, withTexts: Bool, into output: inout ByteBuffer) throws(MQTTMisuse) {
         guard method.count <= 65_535, (data ?? []).count <= 65_535 else { throw .fieldTooLong }
         try userProperties.checkProperties(at: .auth)
-        var properties = self.properties(withTexts: true)
+        var properties = self.properties(withTexts: withTexts)
         if MQTTEncoder.packetSize(remaining: 1 + properties.sizeWithLength) > Int(peerSizeMax) { properties = self.properties(withTexts: false) }
         let size = 1 + properties.sizeWithLength
         guard MQTTEncoder.packetSize(remaining: size) <= Int(peerSizeMax) else { throw .packetTooLarge }

@@ -315,7 +315,7 @@ extension MQTTClientMachine {
         guard phase == .open || phase == .connecting && authTurn != .nobody else { throw .notOpen }
         let fits = auth.reason == .continueAuthentication && authTurn == .client || auth.reason == .reAuthenticate && phase == .open && authTurn == .nobody
         guard fits, auth.method == authMethod else { throw .authenticationInvalid }
-        try auth.encode(peerSizeMax: peerPacketSizeMax, into: &output)
+        try auth.encode(peerSizeMax: peerPacketSizeMax, withTexts: true, into: &output)
         authTurn = .server
         hasSentSinceLook = true
     }

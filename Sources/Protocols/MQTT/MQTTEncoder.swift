@@ -29,6 +29,11 @@ public enum MQTTEncoder {
             retain: retain, duplicate: duplicate, into: &output)
     }
 
+    /// Appends one property whose value is a number.
+    public static func property(_ identifier: MQTTPropertyIdentifier, _ value: UInt32, into output: inout ByteBuffer) {
+        output.append(property: identifier, value)
+    }
+
     @inline(__always)
     private static func write(
         version: MQTTVersion, topic: Span<UInt8>, prefix: Span<UInt8>, properties: Span<UInt8>, payload: Span<UInt8>, qos: UInt8,

@@ -7,7 +7,7 @@ public import MartletBytes
 public struct MQTTPublish: Equatable, Sendable {
     /// Empty when the alias alone names the topic.
     public var topic: ByteRange
-    /// v5: the properties without their length, all checked. v3.1.1: empty.
+    /// v5: the properties without their length, all checked. Before: empty.
     public var properties: ByteRange
     public var payload: ByteRange
     /// 0 with QoS 0.

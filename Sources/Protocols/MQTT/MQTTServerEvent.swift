@@ -2,7 +2,7 @@ public import MartletBytes
 
 /// What a client said. Ranges speak of the machine's input.
 public enum MQTTServerEvent: ProtocolEvent {
-    /// Answer with `MQTTServerOutgoing.connack`; until then the machine takes nothing more.
+    /// Answer with `MQTTServerOutgoing.connack`, or `.auth` when it has a method; until then the machine takes nothing more.
     case connect(MQTTConnect)
     case publish(MQTTPublish)
     case puback(packetIdentifier: UInt16, reason: MQTTReason)

@@ -20,6 +20,8 @@ public struct MQTTServerMachine: ProtocolMachine, ~Copyable {
         /// CONNECT gave no session expiry, so DISCONNECT must not either.
         static var sessionEndsWithConnection: Flags { Flags(rawValue: 1) }
         static var isStrict: Flags { Flags(rawValue: 2) }
+        /// Section 3.1.2.11.7: texts stand in CONNACK and DISCONNECT alone.
+        static var hasFewTexts: Flags { Flags(rawValue: 4) }
     }
     private enum Phase: UInt8 { case awaitingConnect, connecting, open, closed }
 
@@ -72,10 +74,11 @@ public struct MQTTServerMachine: ProtocolMachine, ~Copyable {
         do throws(MQTTViolation) {
             let first = bytes[offset]
             let isPlainPublish = MQTTPacketType.isPlainPublish(first)
-            if !isPlainPublish { try checkUnusual(first) }
+            let isSloppy = isPlainPublish ? false : try checkUnusual(first)
             guard let frame = try MQTTFrame.find(in: bytes, at: offset, sizeMax: packetSizeMax) else { return nil }
             input.offset = frame.end
             if isPlainPublish { return .publish(try publish(frame, in: bytes)) }
+            if isSloppy { countTolerated() }
             return try other(frame, in: bytes, into: &output)
         } catch {
             sayFarewell(error, into: &output)
@@ -99,25 +102,28 @@ public struct MQTTServerMachine: ProtocolMachine, ~Copyable {
     /// CONNECT, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT, AUTH.
     private static var accepted: UInt16 { 0b1101_0101_1111_1010 }
 
+    /// Answers whether it is one that only a machine that is not strict takes. Counted later: a cut packet begins more than once.
     @inline(never)
-    private mutating func checkUnusual(_ first: UInt8) throws(MQTTViolation) {
+    private func checkUnusual(_ first: UInt8) throws(MQTTViolation) -> Bool {
         do throws(MQTTViolation) {
             try MQTTPacketType.check(first, version: version, accepted: Self.accepted)
         } catch {
-            guard error == .malformed(.duplicateQoSZero) || error == .malformed(.fixedHeaderFlags) && MQTTPacketType.reserves0010(first >> 4) else {
-                throw error
-            }
-            try tolerate(error)
+            let isBearable = error == .malformed(.duplicateQoSZero) || error == .malformed(.fixedHeaderFlags) && MQTTPacketType.reserves0010(first >> 4)
+            guard isBearable, !flags.contains(.isStrict) else { throw error }
+            return true
         }
         if first >> 4 == MQTTPacketType.connect { throw .secondConnect }
+        return false
     }
 
     /// What a machine that is not strict lets pass.
     @inline(never)
     private mutating func tolerate(_ violation: MQTTViolation) throws(MQTTViolation) {
         guard !flags.contains(.isStrict) else { throw violation }
-        tolerated = tolerated == .max ? .max : tolerated + 1
+        countTolerated()
     }
+
+    private mutating func countTolerated() { tolerated = tolerated == .max ? .max : tolerated + 1 }
 
     /// The frame without what stands behind its last field, before v5 at `count`.
     private mutating func cut(_ frame: MQTTFrame, at count: Int) throws(MQTTViolation) -> MQTTFrame {
@@ -129,14 +135,10 @@ public struct MQTTServerMachine: ProtocolMachine, ~Copyable {
     @inline(never)
     private mutating func other(_ frame: MQTTFrame, in bytes: Span<UInt8>, into output: inout ByteBuffer) throws(MQTTViolation) -> MQTTServerEvent {
         switch frame.type {
-        case MQTTPacketType.puback...MQTTPacketType.pubcomp:
+        case MQTTPacketType.puback:
             let answer = try MQTTAcknowledgement(try cut(frame, at: 2), in: bytes, version: version)
-            switch frame.type {
-            case MQTTPacketType.puback: return .puback(packetIdentifier: answer.packetIdentifier, reason: answer.reason)
-            case MQTTPacketType.pubrec: return .pubrec(packetIdentifier: answer.packetIdentifier, reason: answer.reason)
-            case MQTTPacketType.pubrel: return .pubrel(packetIdentifier: answer.packetIdentifier, reason: answer.reason)
-            default: return .pubcomp(packetIdentifier: answer.packetIdentifier, reason: answer.reason)
-            }
+            return .puback(packetIdentifier: answer.packetIdentifier, reason: answer.reason)
+        case MQTTPacketType.pubrec...MQTTPacketType.pubcomp: return try handshake(frame, in: bytes)
         case MQTTPacketType.subscribe:
             let list = try MQTTFilterList(frame, in: bytes, version: version, levelsMax: topicLevelsMax)
             return .subscribe(packetIdentifier: list.packetIdentifier, subscriptionIdentifier: list.subscriptionIdentifier, filters: list.filters)
@@ -152,6 +154,16 @@ public struct MQTTServerMachine: ProtocolMachine, ~Copyable {
         // A tolerated one.
         case MQTTPacketType.publish: return .publish(try publish(frame, in: bytes))
         default: throw .protocolError(.unexpectedPacket)
+        }
+    }
+
+    /// The three packets that follow a PUBLISH of QoS 2.
+    private mutating func handshake(_ frame: MQTTFrame, in bytes: Span<UInt8>) throws(MQTTViolation) -> MQTTServerEvent {
+        let answer = try MQTTAcknowledgement(try cut(frame, at: 2), in: bytes, version: version)
+        switch frame.type {
+        case MQTTPacketType.pubrec: return .pubrec(packetIdentifier: answer.packetIdentifier, reason: answer.reason)
+        case MQTTPacketType.pubrel: return .pubrel(packetIdentifier: answer.packetIdentifier, reason: answer.reason)
+        default: return .pubcomp(packetIdentifier: answer.packetIdentifier, reason: answer.reason)
         }
     }
 
@@ -219,6 +231,7 @@ public struct MQTTServerMachine: ProtocolMachine, ~Copyable {
             let connect = try MQTTConnect(frame, in: bytes, version: version, levelsMax: topicLevelsMax)
             keepAlive = connect.keepAlive
             if connect.sessionExpiry == 0 { flags.insert(.sessionEndsWithConnection) }
+            if !connect.requestsProblemText { flags.insert(.hasFewTexts) }
             if let method = connect.authenticationMethod {
                 authMethod = MQTTText.fingerprint(bytes.at(method))
                 authTurn = .server
@@ -286,7 +299,7 @@ public struct MQTTServerMachine: ProtocolMachine, ~Copyable {
         guard authMethod != 0, authTurn == .server, MQTTText.fingerprint(auth.method.span) == authMethod,
             continues || auth.reason == .success && phase == .open
         else { throw .authenticationInvalid }
-        try auth.encode(peerSizeMax: peerPacketSizeMax, into: &output)
+        try auth.encode(peerSizeMax: peerPacketSizeMax, withTexts: !flags.contains(.hasFewTexts), into: &output)
         authTurn = continues ? .client : .nobody
     }
 

@@ -4,15 +4,7 @@ internal import MartletBytes
 struct MQTTPropertyWriter: ~Copyable {
     private(set) var bytes = ByteBuffer()
 
-    mutating func add(_ identifier: MQTTPropertyIdentifier, _ number: UInt32) {
-        bytes.append(identifier.rawValue)
-        switch identifier.form {
-        case .byte: bytes.append(UInt8(truncatingIfNeeded: number))
-        case .uint16: bytes.append(UInt16(truncatingIfNeeded: number))
-        case .variableByteInteger: bytes.append(variableByteInteger: Int(number))
-        default: bytes.append(number)
-        }
-    }
+    mutating func add(_ identifier: MQTTPropertyIdentifier, _ number: UInt32) { bytes.append(property: identifier, number) }
 
     mutating func add(_ identifier: MQTTPropertyIdentifier, _ flag: Bool) { add(identifier, flag ? 1 as UInt32 : 0) }
 
@@ -37,6 +29,16 @@ struct MQTTPropertyWriter: ~Copyable {
 }
 
 extension ByteBuffer {
+    mutating func append(property identifier: MQTTPropertyIdentifier, _ number: UInt32) {
+        append(identifier.rawValue)
+        switch identifier.form {
+        case .byte: append(UInt8(truncatingIfNeeded: number))
+        case .uint16: append(UInt16(truncatingIfNeeded: number))
+        case .variableByteInteger: append(variableByteInteger: Int(number))
+        default: append(number)
+        }
+    }
+
     mutating func append(variableByteInteger value: Int) {
         var rest = value
         while rest >= 128 {

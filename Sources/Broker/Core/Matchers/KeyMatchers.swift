@@ -1,43 +1,50 @@
 import MartletBytes
 import MartletCollections
 
-/// One key, one list: what is published under exactly the key a target is bound with.
-final class DirectMatcher: Matcher {
-    private var keys: [[UInt8]: Int] = [:]
-    private var lists: [(key: [UInt8], first: UInt32)] = []
+/// One list of bindings for each distinct key, by place from 1 up.
+struct KeyedLists<Key: Hashable> {
+    private(set) var places: [Key: Int] = [:]
+    private var lists: [(key: Key?, first: UInt32)] = [(nil, 0)]
     private var free: [Int] = []
 
-    var dependsOnAddressOnly: Bool { true }
+    func find(_ key: Key) -> UInt32 { UInt32(places[key] ?? 0) }
+    func first(at place: Int) -> UInt32 { lists[place].first }
+    func key(of number: UInt32, in bindings: borrowing Slab<Binding>) -> Key? { lists[Int(bindings[number].matcherPlace)].key }
 
-    func bind(_ number: UInt32, under pattern: Pattern, in bindings: inout Slab<Binding>) {
-        let key = pattern.address
-        var place = keys[key] ?? -1
-        if place < 0 {
+    mutating func bind(_ number: UInt32, under key: Key, in bindings: inout Slab<Binding>) {
+        var place = places[key] ?? 0
+        if place == 0 {
             place = free.popLast() ?? lists.count
             if place == lists.count { lists.append((key, 0)) } else { lists[place] = (key, 0) }
-            keys[key] = place
+            places[key] = place
         }
         bindings.link(number, before: &lists[place].first, place: UInt32(place))
     }
 
-    func unbind(_ number: UInt32, in bindings: inout Slab<Binding>) {
+    mutating func unbind(_ number: UInt32, in bindings: inout Slab<Binding>) {
         let place = Int(bindings[number].matcherPlace)
         bindings.unlink(number, from: &lists[place].first)
-        if lists[place].first == 0 {
-            keys[lists[place].key] = nil
-            lists[place].key = []
-            free.append(place)
-        }
+        guard lists[place].first == 0, let key = lists[place].key else { return }
+        places[key] = nil
+        lists[place].key = nil
+        free.append(place)
     }
+}
 
-    func find(_ target: Binding.Target, under pattern: Pattern, in bindings: borrowing Slab<Binding>) -> UInt32 {
-        keys[pattern.address].map { bindings.find(target, from: lists[$0].first) } ?? 0
-    }
+/// What is published under exactly the key a target is bound with.
+final class DirectMatcher: Matcher {
+    private var lists = KeyedLists<[UInt8]>()
 
-    func pattern(of number: UInt32, in bindings: borrowing Slab<Binding>) -> Pattern { .address(lists[Int(bindings[number].matcherPlace)].key) }
+    var dependsOnAddressOnly: Bool { true }
+
+    func bind(_ number: UInt32, under pattern: Pattern, in bindings: inout Slab<Binding>) { lists.bind(number, under: pattern.address, in: &bindings) }
+    func unbind(_ number: UInt32, in bindings: inout Slab<Binding>) { lists.unbind(number, in: &bindings) }
+    func find(_ pattern: Pattern) -> UInt32 { lists.find(pattern.address) }
+    func pattern(of number: UInt32, in bindings: borrowing Slab<Binding>) -> Pattern { .address(lists.key(of: number, in: bindings) ?? []) }
 
     func match(_ message: borrowing Message, _ headers: (any HeaderReader)?, in bindings: borrowing Slab<Binding>, into found: inout [UInt32]) {
-        if let place = keys[message.address.array] { bindings.append(all: lists[place].first, to: &found) }
+        let place = lists.find(message.address.array)
+        if place != 0 { bindings.append(all: lists.first(at: Int(place)), to: &found) }
     }
 }
 
@@ -47,9 +54,9 @@ final class FanoutMatcher: Matcher {
 
     var dependsOnAddressOnly: Bool { true }
 
-    func bind(_ number: UInt32, under pattern: Pattern, in bindings: inout Slab<Binding>) { bindings.link(number, before: &first, place: 0) }
+    func bind(_ number: UInt32, under pattern: Pattern, in bindings: inout Slab<Binding>) { bindings.link(number, before: &first, place: 1) }
     func unbind(_ number: UInt32, in bindings: inout Slab<Binding>) { bindings.unlink(number, from: &first) }
-    func find(_ target: Binding.Target, under pattern: Pattern, in bindings: borrowing Slab<Binding>) -> UInt32 { bindings.find(target, from: first) }
+    func find(_ pattern: Pattern) -> UInt32 { 1 }
     func pattern(of number: UInt32, in bindings: borrowing Slab<Binding>) -> Pattern { .address([]) }
     func match(_ message: borrowing Message, _ headers: (any HeaderReader)?, in bindings: borrowing Slab<Binding>, into found: inout [UInt32]) {
         bindings.append(all: first, to: &found)
@@ -58,34 +65,24 @@ final class FanoutMatcher: Matcher {
 
 /// Conditions on headers, looked at one by one for each message: the address does not decide, so nothing is cached.
 final class HeadersMatcher: Matcher {
-    private var conditions: [UInt32: HeaderCondition] = [:]
-    /// In the order of binding, so that matches come in that order too.
-    private var order: [UInt32] = []
+    private var lists = KeyedLists<HeaderCondition>()
 
     var dependsOnAddressOnly: Bool { false }
 
     func bind(_ number: UInt32, under pattern: Pattern, in bindings: inout Slab<Binding>) {
-        guard case .headers(let condition) = pattern else { return }
-        conditions[number] = condition
-        order.append(number)
+        if case .headers(let condition) = pattern { lists.bind(number, under: condition, in: &bindings) }
     }
-
-    func unbind(_ number: UInt32, in bindings: inout Slab<Binding>) {
-        conditions[number] = nil
-        order.removeAll { $0 == number }
-    }
-
-    func find(_ target: Binding.Target, under pattern: Pattern, in bindings: borrowing Slab<Binding>) -> UInt32 {
+    func unbind(_ number: UInt32, in bindings: inout Slab<Binding>) { lists.unbind(number, in: &bindings) }
+    func find(_ pattern: Pattern) -> UInt32 {
         guard case .headers(let condition) = pattern else { return 0 }
-        for number in order where bindings[number].target == target && conditions[number] == condition { return number }
-        return 0
+        return lists.find(condition)
     }
-
-    func pattern(of number: UInt32, in bindings: borrowing Slab<Binding>) -> Pattern { .headers(conditions[number] ?? HeaderCondition(.all, [:])) }
+    func pattern(of number: UInt32, in bindings: borrowing Slab<Binding>) -> Pattern {
+        .headers(lists.key(of: number, in: bindings) ?? HeaderCondition(.all, [:]))
+    }
 
     func match(_ message: borrowing Message, _ headers: (any HeaderReader)?, in bindings: borrowing Slab<Binding>, into found: inout [UInt32]) {
-        for number in order {
-            guard let condition = conditions[number] else { continue }
+        for (condition, place) in lists.places {
             var met = condition.quantifier == .all
             for (name, wanted) in condition.fields {
                 let value = headers?.header(name, in: message.properties)
@@ -93,7 +90,7 @@ final class HeadersMatcher: Matcher {
                 if condition.quantifier == .any, holds { met = true; break }
                 if condition.quantifier == .all, !holds { met = false; break }
             }
-            if met { found.append(number) }
+            if met { bindings.append(all: lists.first(at: place), to: &found) }
         }
     }
 }

@@ -6,8 +6,8 @@ protocol Matcher: AnyObject {
     /// Adds a binding under a pattern; `bindings[number]` is already there.
     func bind(_ number: UInt32, under pattern: Pattern, in bindings: inout Slab<Binding>)
     func unbind(_ number: UInt32, in bindings: inout Slab<Binding>)
-    /// The binding of `target` under `pattern`, or 0.
-    func find(_ target: Binding.Target, under pattern: Pattern, in bindings: borrowing Slab<Binding>) -> UInt32
+    /// The place that bindings under `pattern` have (`Binding.matcherPlace`); 0 if there are none.
+    func find(_ pattern: Pattern) -> UInt32
     /// What a binding was bound under.
     func pattern(of number: UInt32, in bindings: borrowing Slab<Binding>) -> Pattern
     /// Appends the numbers of all bindings that match; one may come twice.
@@ -50,23 +50,17 @@ extension Slab where Element == Binding {
     /// Puts a binding at the front of a matcher's list.
     mutating func link(_ number: UInt32, before first: inout UInt32, place: UInt32) {
         self[number].nextInMatcher = first
+        self[number].previousInMatcher = 0
+        if first != 0 { self[first].previousInMatcher = number }
         self[number].matcherPlace = place
         first = number
     }
 
     /// Takes a binding out of a matcher's list.
     mutating func unlink(_ number: UInt32, from first: inout UInt32) {
-        let next = self[number].nextInMatcher
-        if first == number { first = next; return }
-        var previous = first
-        while self[previous].nextInMatcher != number { previous = self[previous].nextInMatcher }
-        self[previous].nextInMatcher = next
-    }
-
-    func find(_ target: Binding.Target, from first: UInt32) -> UInt32 {
-        var number = first
-        while number != 0, self[number].target != target { number = self[number].nextInMatcher }
-        return number
+        let next = self[number].nextInMatcher, previous = self[number].previousInMatcher
+        if previous == 0 { first = next } else { self[previous].nextInMatcher = next }
+        if next != 0 { self[next].previousInMatcher = previous }
     }
 
     func append(all first: UInt32, to found: inout [UInt32]) {

@@ -11,7 +11,11 @@ import MartletShard
 /// Who comes and goes.
 extension MQTTGateway {
     enum ConnectionEnd { case close(CloseReason), moved(shard: UInt8) }
-    enum ConnectAnswer { case accepted(UInt32), over(ConnectionEnd) }
+    enum ConnectAnswer {
+        case accepted(UInt32), over(ConnectionEnd)
+        /// An enhanced authentication goes on.
+        case waiting
+    }
 
     func open(_ descriptor: Int32, unread: [UInt8]) {
         guard !isStopping else { return shard.loop.discard(descriptor) }
@@ -21,11 +25,13 @@ extension MQTTGateway {
             return
         }
         connectionCount += 1
+        counters.sockets += 1
         shard.loop.replay(unread, to: channel)
     }
 
     // MARK: CONNECT
 
+    /// CONNECT.
     func connect(_ connect: MQTTConnect, in bytes: Span<UInt8>, _ channel: MQTTServerChannel, _ machine: inout MQTTServerMachine) -> ConnectAnswer {
         guard options.authenticate(connect.userName.map { bytes.at($0).array }, connect.password.map { bytes.at($0).array }) else {
             return refuse(channel, &machine, connect.userName == nil ? .notAuthorized : .badUserNameOrPassword, "not authorized")
@@ -33,40 +39,42 @@ extension MQTTGateway {
         if connect.clientID.isEmpty, connect.version != .v5, !connect.cleanStart {
             return refuse(channel, &machine, .clientIdentifierNotValid, "no client identifier for a session that is to last")  // [MQTT-3.1.3-8]
         }
-        if connect.authenticationMethod != nil { return refuse(channel, &machine, .badAuthenticationMethod, "an unknown authentication method") }
-        if connect.version == .v5, connect.will?.qos == 2 {
-            return refuse(channel, &machine, .qosNotSupported, "a will of QoS 2")  // [MQTT-3.2.2-12]
-        }
-        if connect.version == .v5, connect.will?.retain == true {
-            return refuse(channel, &machine, .retainNotSupported, "a retained will, which this server does not keep")  // [MQTT-3.2.2-13]
-        }
+        if connect.authenticationMethod != nil { return beginAuthentication(connect, in: bytes, channel, &machine) }
+        return admit(connect, in: bytes, channel, &machine, authentication: nil)
+    }
+
+    /// The client is who it says. `authentication`: method and data that go with CONNACK.
+    func admit(
+        _ connect: MQTTConnect, in bytes: Span<UInt8>, _ channel: MQTTServerChannel, _ machine: inout MQTTServerMachine,
+        authentication: (method: [UInt8], data: [UInt8]?)?
+    ) -> ConnectAnswer {
         let assigned = connect.clientID.isEmpty ? Self.makeIdentifier() : []
         let clientID = connect.clientID.isEmpty ? assigned : bytes.at(connect.clientID).array
         guard let (existing, owner) = claim(clientID, cleanStart: connect.cleanStart) else {
             return refuse(channel, &machine, .serverBusy, "its session is being ended again and again")
         }
-        guard owner == shard.number else { return .over(.moved(shard: owner)) }
-
+        guard owner == shard.number else {
+            // Who has been authenticated here is not asked again there.
+            guard authentication == nil else { return refuse(channel, &machine, .serverBusy, "its session was begun elsewhere meanwhile") }
+            return .over(.moved(shard: owner))
+        }
         let session = attach(existing, clientID, connect, channel)
-        setWill(connect.will, in: bytes, session)
+        if let will = connect.will { setWill(will, in: bytes, session) }
         var connack = MQTTConnack(reason: .success, sessionPresent: !existing.isNone)
-        connack.maximumQoS = 1
-        connack.retainAvailable = false
-        connack.subscriptionIdentifiersAvailable = false
-        connack.sharedAvailable = false
         if !assigned.isEmpty { connack.assignedClientID = assigned }
+        (connack.authenticationMethod, connack.authenticationData) = (authentication?.method, authentication?.data)
         let lifetime = lifetime(connect)
         if connect.version == .v5, lifetime < .seconds(Int64(connect.sessionExpiry)) { connack.sessionExpiry = UInt32(lifetime.components.seconds) }
-        try? shard.loop.send(.connack(connack), through: &machine, slot: channel.slot)
+        say(.connack(connack), &machine, channel.slot)
         counters.connectionsAccepted += 1
-        log.info("client connected", metadata: ["client": clientID.span.text, "address": address(channel), "version": connect.version == .v5 ? "5" : "3.1.1"])
-        resume(session)
+        log.info("client connected", metadata: ["client": clientID.span.text, "address": address(channel), "version": connect.version.name])
+        resume(session, &machine)
         return .accepted(session)
     }
 
-    private func refuse(_ channel: MQTTServerChannel, _ machine: inout MQTTServerMachine, _ reason: MQTTReason, _ text: String) -> ConnectAnswer {
+    func refuse(_ channel: MQTTServerChannel, _ machine: inout MQTTServerMachine, _ reason: MQTTReason, _ text: String) -> ConnectAnswer {
         counters.connectionsRefused += 1
-        try? shard.loop.send(.connack(MQTTConnack(reason: reason)), through: &machine, slot: channel.slot)
+        say(.connack(MQTTConnack(reason: reason)), &machine, channel.slot)
         return .over(.close(.refused(text)))
     }
 
@@ -84,11 +92,11 @@ extension MQTTGateway {
             let (owner, endpoint) = shard.router.claim(clientID.span, for: shard.number)
             guard owner == shard.number, !endpoint.isNone else { return (.none, owner) }
             let session = shard.core.value.gatewayState(of: endpoint)
-            if sessions.value[session].slot != 0 {
+            if sessions.value[session].reach.slot != 0 {
                 takeOver(session)
             } else if cleanStart {
-                shard.core.value.deleteEndpoint(endpoint)
-                sessions.value.remove(session)
+                shard.perform { $0.deleteEndpoint(endpoint, into: &$1) }
+                remove(session)
             } else {
                 return (endpoint, owner)
             }
@@ -97,9 +105,8 @@ extension MQTTGateway {
     }
 
     private func takeOver(_ session: UInt32) {
-        guard let old = shard.loop.channel(at: sessions.value[session].slot) as? MQTTServerChannel else { return }
-        try? shard.loop.send(.disconnect(reason: .sessionTakenOver, text: ""), through: &old.machine, slot: old.slot)
-        shard.loop.finish(old, .refused("another connection took the session over"))
+        guard let old = shard.loop.channel(at: sessions.value[session].reach.slot) as? MQTTServerChannel else { return }
+        sendAway(old, .sessionTakenOver, "another connection took the session over")
     }
 
     /// v5: as the client asks; v3.1.1: for ever, unless it is clean. Neither beyond the limit.
@@ -120,25 +127,27 @@ extension MQTTGateway {
         } else {
             session = shard.core.value.gatewayState(of: existing)
         }
-        sessions.value[session].slot = slot
-        sessions.value[session].version = connect.version
-        sessions.value[session].packetSizeMax = connect.packetSizeMax
+        sessions.value[session].reach.slot = slot
+        sessions.value[session].reach.version = connect.version
+        sessions.value[session].reach.packetSizeMax = connect.packetSizeMax
         let endpoint = sessions.value[session].endpoint, queue = sessions.value[session].queue
         shard.core.value.attach(endpoint, token: slot, gatewayState: session, lifetime: lifetime)
-        let limit = UInt32(min(options.receiveMaximum, connect.receiveMaximum))
-        sessions.value[session].consumer = shard.core.value.addConsumer(to: queue, gateway: id, token: session, limit: limit)
+        sessions.value[session].window = min(options.receiveMaximum, connect.receiveMaximum)
+        sessions.value[session].reach.takesAliases = channel.acceptAliases(min(connect.topicAliasMax, options.topicAliasMax))
+        sessions.value[session].consumer = shard.core.value.addConsumer(to: queue, gateway: id, token: session, limit: window(session))
         channel.session = session
         return session
     }
 
-    private func setWill(_ will: MQTTWill?, in bytes: Span<UInt8>, _ session: UInt32) {
-        let endpoint = sessions.value[session].endpoint
-        guard let will else { return shard.core.value.clearFarewell(endpoint) }
-        let header = MessageHeader(origin: id, flags: will.qos == 0 ? .atMostOnce : .persistent)
+    private func setWill(_ will: MQTTWill, in bytes: Span<UInt8>, _ session: UInt32) {
+        let header = MessageHeader(origin: id, flags: Self.flags(qos: will.qos, retain: will.retain))
         // The delay is said to the server, not to subscribers.
         let properties = forwarded(will.properties, in: bytes, without: .willDelayInterval)
+        var cursor = MQTTPropertyCursor(will.properties, in: bytes)
+        let expiry = cursor.first(.messageExpiryInterval).map { Duration.seconds(Int64($0.number)) }
         let message = Message(hub: hub, address: bytes.at(will.topic), properties: properties.span, body: bytes.at(will.payload), header: header)
-        shard.core.value.setFarewell(endpoint, message)
+        shard.core.value.setFarewell(
+            sessions.value[session].endpoint, message, delay: .seconds(Int64(will.delaySeconds)), lifetime: expiry)
     }
 
     private func forwarded(_ properties: ByteRange, in bytes: Span<UInt8>, without left: MQTTPropertyIdentifier) -> [UInt8] {
@@ -148,49 +157,34 @@ extension MQTTGateway {
         return kept
     }
 
-    /// What the client may not have got, again and in order, as far as its window goes; then what has come since.
-    private func resume(_ session: UInt32) {
-        sessions.value[session].beginResuming()
-        let queue = sessions.value[session].queue
-        shard.perform { $0.pump(queue, into: &$1) }
-    }
-
-    // MARK: Subscriptions
-
-    func subscribe(_ session: UInt32, _ filters: consuming MQTTFilterCursor, _ bytes: Span<UInt8>, _ version: MQTTVersion) -> [MQTTReason] {
-        var reasons: [MQTTReason] = []
-        while let (filter, wanted) = filters.next() { reasons.append(subscribe(session, bytes.at(filter).array, wanted, version)) }
-        return reasons
-    }
-
-    private func subscribe(_ session: UInt32, _ filter: [UInt8], _ wanted: MQTTSubscriptionOptions, _ version: MQTTVersion) -> MQTTReason {
-        if version == .v5, filter.starts(with: "$share/".utf8) { return .sharedSubscriptionsNotSupported }
-        guard sessions.value[session].subscriptions < options.subscriptionsMax else { return .quotaExceeded }
-        let qos = min(wanted.qos, 1)
-        var flags: BindingOptions.Flags = .sparesReserved
-        if qos == 0 { flags.insert(.atMostOnce) }
-        if wanted.noLocal { flags.insert(.noLocal) }
-        let binding = BindingOptions(flags: flags)
-        if shard.core.value.bind(sessions.value[session].queue, to: hub, .address(filter), binding) { sessions.value[session].subscriptions += 1 }
-        return qos == 0 ? .grantedQoS0 : .grantedQoS1
-    }
-
-    func unsubscribe(_ session: UInt32, _ filters: consuming MQTTFilterCursor, _ bytes: Span<UInt8>) -> [MQTTReason] {
-        var reasons: [MQTTReason] = []
-        while let (filter, _) = filters.next() {
-            let wasThere = shard.core.value.unbind(sessions.value[session].queue, from: hub, .address(bytes.at(filter).array))
-            if wasThere { sessions.value[session].subscriptions -= 1 }
-            reasons.append(wasThere ? .success : .noSubscriptionExisted)
+    /// What the client may not have got, again and in order, as far as its window goes; then what has come since. What it has
+    /// received and not completed is released again.
+    private func resume(_ session: UInt32, _ machine: inout MQTTServerMachine) {
+        let queue = sessions.value[session].queue, slot = sessions.value[session].reach.slot
+        for identifier in sessions.value[session].beginResuming(shard.core.value.held(in: queue)) {
+            say(.pubrel(packetIdentifier: identifier, reason: .success), &machine, slot)
         }
-        return reasons
+        shard.perform {
+            $0.setPresence(of: queue, true, limit: window(session), into: &$1)
+            $0.pump(queue, into: &$1)
+        }
     }
+
+    /// QoS 1 and 2 messages that may be under way to the client.
+    func window(_ session: UInt32) -> UInt32 { UInt32(sessions.value[session].window) }
 
     // MARK: The end
 
-    /// v5: the client asks for what CONNACK said there is not.
-    func refuse(_ what: MQTTReason, _ text: String, slot: UInt32, _ machine: inout MQTTServerMachine) -> ConnectionEnd {
-        try? shard.loop.send(.disconnect(reason: what, text: text), through: &machine, slot: slot)
-        return .close(.refused(text))
+    /// Says why, where the version has a word for it, and closes.
+    func sendAway(_ channel: MQTTServerChannel, _ reason: MQTTReason, _ text: String) {
+        say(.disconnect(reason: reason, text: text), &channel.machine, channel.slot)
+        shard.loop.finish(channel, .refused(text))
+    }
+
+    /// The same in the middle of a read.
+    func disconnect(_ reason: MQTTReason, _ slot: UInt32, _ machine: inout MQTTServerMachine) -> ConnectionEnd {
+        say(.disconnect(reason: reason), &machine, slot)
+        return .close(.refused("\(reason)"))
     }
 
     /// DISCONNECT with a new session expiry.
@@ -238,21 +232,35 @@ extension MQTTGateway {
                 "client": shard.core.value.identity(of: endpoint).span.text, "address": address(channel), "reason": "\(reason)",
             ])
         let consumer = sessions.value[session].consumer, publisher = sessions.value[session].publisher
-        sessions.value[session].slot = 0
+        sessions.value[session].reach.slot = 0
         sessions.value[session].consumer = .none
         sessions.value[session].publisher = .none
         if !publisher.isNone { shard.core.value.closePublisher(publisher) }
         shard.core.value.removeConsumer(consumer)
-        let isOver = shard.perform { $0.detach(endpoint, lost: reason != .finished, into: &$1) }
-        guard isOver else { return }
+        let queue = sessions.value[session].queue
+        let isOver = shard.perform {
+            $0.setPresence(of: queue, false, into: &$1)
+            return $0.detach(endpoint, lost: reason != .finished, into: &$1)
+        }
+        if isOver { remove(session) }
+    }
+
+    private func remove(_ session: UInt32) {
         shard.forgetUndeliverable(of: sessions.value[session].queue)
+        subscriptionCount -= Int(sessions.value[session].subscriptions)
         sessions.value.remove(session)
+    }
+
+    /// A session's time is over.
+    func forget(_ session: UInt32) {
+        counters.sessionsExpired += 1
+        remove(session)
     }
 
     func sendAllAway() {
         isStopping = true
         for channel in shard.loop.channels(of: MQTTServerChannel.self) {
-            try? shard.loop.send(.disconnect(reason: .serverShuttingDown, text: ""), through: &channel.machine, slot: channel.slot)
+            say(.disconnect(reason: .serverShuttingDown), &channel.machine, channel.slot)
             shard.loop.finish(channel, .stopping)
         }
     }

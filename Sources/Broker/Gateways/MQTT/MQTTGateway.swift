@@ -8,21 +8,27 @@ import MartletMQTTProtocol
 public import MartletNet
 public import MartletShard
 
-/// MQTT on one shard. A session is an endpoint whose queue it consumes; a topic filter is a binding of that queue to `amq.topic`;
-/// QoS 0 passes the queue by. Packet identifiers live here, positions in the core.
+/// MQTT on one shard. A session is an endpoint whose queue it consumes; a topic filter is a binding of that queue to `amq.topic`,
+/// a shared one its membership in a group; QoS 0 passes the queue by. Packet identifiers live here, positions in the core.
 ///
-/// Files: this one has the messages' path, `MQTTGateway+Sessions` who comes and goes, `MQTTServerChannel` the connection.
+/// Files: this one has what clients publish and acknowledge, `MQTTDeliveries` what is sent to them, `MQTTGateway+Sessions` who comes and
+/// goes, `MQTTGateway+Subscriptions` what they want, `MQTTServerChannel` the connection.
 public final class MQTTGateway: Gateway {
     let options: MQTTGatewayOptions
     let log: Logger
     let hub: HubID
     let sessions = Pinned(Slab<MQTTSession>())
-    private let frames = Pinned(EncodedFrames())
-    private let seen = Pinned(MQTTCounters())
+    let seen = Pinned(MQTTCounters())
+    private let deliveries = Pinned(MQTTDeliveries())
     /// Where the loop keeps what each connection will be sent.
     private let outputs: OutputTable
+    private let unaliased = Pinned(UnaliasedProperties())
     /// Connections on this shard.
     public internal(set) var connectionCount = 0
+    /// Subscriptions of this shard's sessions, shared ones too.
+    var subscriptionCount = 0
+    /// On the first shard.
+    private(set) var systemTopics: MQTTSystemTopics?
 
     public init(_ shard: Shard, id: GatewayID, options: MQTTGatewayOptions) {
         self.options = options
@@ -30,6 +36,10 @@ public final class MQTTGateway: Gateway {
         hub = shard.router.meetingPoint
         outputs = shard.loop.outputs
         super.init(shard, id: id)
+        guard shard.number == 0, options.systemTopicsInterval > .zero else { return }
+        let topics = MQTTSystemTopics(self, interval: options.systemTopicsInterval, version: options.serverVersion)
+        systemTopics = topics
+        shard.loop.add(clock: topics)
     }
 
     /// What this shard's MQTT has seen.
@@ -41,36 +51,144 @@ public final class MQTTGateway: Gateway {
     /// Nobody is taken in any more.
     var isStopping = false
 
-    // MARK: Connections
+    // MARK: Gateway
 
     public override func adopt(_ descriptor: Int32, from address: SocketAddress, unread: [UInt8]) { open(descriptor, unread: unread) }
-    public override func endpointEnded(_ state: UInt32) { sessions.value.remove(state) }
+    public override func endpointEnded(_ state: UInt32) { forget(state) }
     public override func stop() { sendAllAway() }
+
+    public override func deliver(_ range: Range<Int>, of message: borrowing Message) {
+        deliveries.value.deliver(range, of: message, from: self, outputs)
+    }
+
+    public override func slowDown(_ token: UInt32, for duration: Duration) {
+        guard let channel = shard.loop.channel(at: sessions.value[token].reach.slot) else { return }
+        shard.holdBack(channel, for: duration)
+    }
+
+    public override func overflowed(_ token: UInt32) {
+        guard let channel = shard.loop.channel(at: sessions.value[token].reach.slot) as? MQTTServerChannel else { return }
+        counters.disconnectedSlow += 1
+        sendAway(channel, .quotaExceeded, "more messages wait for it than its queue holds")
+    }
+
+    public override var samples: [(name: String, value: UInt64)] { counters.samples + [("connections", UInt64(connectionCount))] }
+
+    /// Sends one packet, of any type but PUBLISH. What its connection's state does not allow any more is not said.
+    @inline(__always) func say(_ packet: MQTTServerOutgoing, _ machine: inout MQTTServerMachine, _ slot: UInt32) {
+        seen.value.answersSent &+= 1
+        try? shard.loop.send(packet, through: &machine, slot: slot)
+    }
+
+    func count(_ packets: UInt64, _ publishes: UInt64, tolerated: UInt8) {
+        seen.value.packetsReceived &+= packets
+        seen.value.publishesReceived &+= publishes
+        seen.value.tolerated &+= UInt64(tolerated)
+    }
 
     // MARK: From a client
 
+    /// PUBLISH.
     @inline(__always)
-    func publish(_ publish: MQTTPublish, in bytes: Span<UInt8>, _ session: UInt32, _ slot: UInt32, _ machine: inout MQTTServerMachine) {
-        var header = MessageHeader(origin: id, flags: publish.qos == 0 ? .atMostOnce : .persistent)
+    func publish(_ publish: MQTTPublish, in bytes: Span<UInt8>, _ channel: MQTTServerChannel, _ session: UInt32, _ machine: inout MQTTServerMachine) -> Bool {
+        if publish.topicAlias != 0 { return publishAliased(publish, in: bytes, channel, session, &machine) }
+        self.publish(publish, bytes.at(publish.topic), bytes.at(publish.properties), bytes.at(publish.payload), session, channel.slot, &machine)
+        return true
+    }
+
+    @inline(__always)
+    private func publish(
+        _ publish: MQTTPublish, _ topic: Span<UInt8>, _ properties: Span<UInt8>, _ payload: Span<UInt8>, _ session: UInt32, _ slot: UInt32,
+        _ machine: inout MQTTServerMachine
+    ) {
+        var header = MessageHeader(origin: id, flags: Self.flags(qos: publish.qos, retain: publish.retain))
         header.publisherQueue = sessions.value[session].queue
-        let message = Message(
-            hub: hub, address: bytes.at(publish.topic), properties: bytes.at(publish.properties), body: bytes.at(publish.payload), header: header)
-        if publish.qos == 0 {
-            _ = shard.publish(message, through: self)
-            return
+        seen.value.publishBytesReceived &+= UInt64(payload.count)
+        if publish.messageExpiry != .max { header.expiry = shard.core.value.wallTime.advanced(bySeconds: Int(publish.messageExpiry)) }
+        let message = Message(hub: hub, address: topic, properties: properties, body: payload, header: header)
+        if topic[0] == UInt8(ascii: "$"), isReserved(topic) { return refuse(publish, slot, &machine) }
+        switch publish.qos {
+        case 0: _ = shard.publish(message, through: self)
+        case 1:
+            if let outcome = shard.publish(message, through: self, from: publisher(of: session), tag: UInt64(publish.packetIdentifier)) {
+                acknowledge(publish.packetIdentifier, outcome, slot, &machine)
+            }
+        default: publishOnce(message, publish.packetIdentifier, session, slot, &machine)
         }
-        let publisher = publisher(of: session)
-        if let outcome = shard.publish(message, through: self, from: publisher, tag: UInt64(publish.packetIdentifier)) {
-            // v3.1.1 has no word for a refusal: without PUBACK the client keeps the message.
-            guard machine.version == .v5 || outcome != .refused else { return }
-            try? shard.loop.send(.puback(packetIdentifier: publish.packetIdentifier, reason: Self.reason(outcome)), through: &machine, slot: slot)
-        }
+    }
+
+    @inline(__always) static func flags(qos: UInt8, retain: Bool) -> MessageHeader.Flags {
+        var flags: MessageHeader.Flags = qos == 0 ? .atMostOnce : qos == 1 ? .persistent : [.persistent, .exactlyOnce]
+        if retain { flags.insert(.retained) }
+        return flags
+    }
+
+    /// Topics that the server alone publishes.
+    private func isReserved(_ topic: Span<UInt8>) -> Bool {
+        let prefix: [UInt8] = Array("$SYS/".utf8)
+        return topic.count >= 5 && topic.extracting(0..<5).equals(prefix.span)
+    }
+
+    /// A PUBLISH that this client must not send. Before v5 there is no word for it: it is taken and dropped [MQTT-3.3.5-2].
+    private func refuse(_ publish: MQTTPublish, _ slot: UInt32, _ machine: inout MQTTServerMachine) {
+        counters.publishesRefused += 1
+        let reason: MQTTReason = machine.version == .v5 ? .notAuthorized : .success
+        if publish.qos == 1 { say(.puback(packetIdentifier: publish.packetIdentifier, reason: reason), &machine, slot) }
+        if publish.qos == 2 { say(.pubrec(packetIdentifier: publish.packetIdentifier, reason: reason), &machine, slot) }
+    }
+
+    /// A topic alias is good on its connection alone: it is set or resolved, and taken out of the properties. False: it stands for nothing.
+    @inline(never)
+    private func publishAliased(
+        _ publish: MQTTPublish, in bytes: Span<UInt8>, _ channel: MQTTServerChannel, _ session: UInt32, _ machine: inout MQTTServerMachine
+    ) -> Bool {
+        if !publish.topic.isEmpty { channel.setAlias(publish.topicAlias, bytes.at(publish.topic).array) }
+        guard let topic = channel.topic(of: publish.topicAlias) else { return false }
+        unaliased.value.take(publish.properties, in: bytes)
+        unaliased.value.read { self.publish(publish, topic.span, $0, bytes.at(publish.payload), session, channel.slot, &machine) }
+        return true
     }
 
     @inline(__always) private func publisher(of session: UInt32) -> PublisherID {
         if sessions.value[session].publisher.isNone { sessions.value[session].publisher = shard.core.value.openPublisher(gateway: id, token: session) }
         return sessions.value[session].publisher
     }
+
+    // MARK: QoS 2 from a client
+
+    /// In a tag: what is owed is PUBREC.
+    private static var pubrecTag: UInt64 { 1 << 16 }
+
+    /// Publishes it, unless it came before: then its PUBREC leaves again, as soon as what was published is on disk.
+    private func publishOnce(
+        _ message: borrowing Message, _ identifier: UInt16, _ session: UInt32, _ slot: UInt32, _ machine: inout MQTTServerMachine
+    ) {
+        let publisher = publisher(of: session), tag = Self.pubrecTag | UInt64(identifier)
+        let isNew = sessions.value[session].receive(identifier)
+        let outcome =
+            isNew
+            ? shard.publish(message, through: self, from: publisher, tag: tag)
+            : shard.core.value.confirm(publisher, tag: tag)
+        if let outcome { acknowledgeOnce(identifier, outcome, session, slot, &machine) }
+    }
+
+    private func acknowledgeOnce(
+        _ identifier: UInt16, _ outcome: PublishOutcome, _ session: UInt32, _ slot: UInt32, _ machine: inout MQTTServerMachine
+    ) {
+        if outcome == .refused {
+            _ = sessions.value[session].forget(identifier)
+            guard machine.version == .v5 else { return }
+        }
+        say(.pubrec(packetIdentifier: identifier, reason: Self.reason(outcome)), &machine, slot)
+    }
+
+    /// PUBREL.
+    func released(_ identifier: UInt16, _ session: UInt32, _ slot: UInt32, _ machine: inout MQTTServerMachine) {
+        let isKnown = sessions.value[session].forget(identifier)
+        say(.pubcomp(packetIdentifier: identifier, reason: isKnown ? .success : .packetIdentifierNotFound), &machine, slot)
+    }
+
+    // MARK: Acknowledgements of what a client has published
 
     private static func reason(_ outcome: PublishOutcome) -> MQTTReason {
         switch outcome {
@@ -80,100 +198,44 @@ public final class MQTTGateway: Gateway {
         }
     }
 
+    /// Before v5 there is no word for a refusal: without PUBACK the client keeps the message.
+    @inline(__always) private func acknowledge(_ identifier: UInt16, _ outcome: PublishOutcome, _ slot: UInt32, _ machine: inout MQTTServerMachine) {
+        guard machine.version == .v5 || outcome != .refused else { return }
+        say(.puback(packetIdentifier: identifier, reason: Self.reason(outcome)), &machine, slot)
+    }
+
     public override func acknowledge(_ acknowledgement: Acknowledgement) {
-        let slot = sessions.value[acknowledgement.token].slot
+        let session = acknowledgement.token, slot = sessions.value[session].reach.slot
         guard let channel = shard.loop.channel(at: slot) as? MQTTServerChannel else { return }
-        guard channel.machine.version == .v5 || acknowledgement.outcome != .refused else { return }
-        let puback = MQTTServerOutgoing.puback(packetIdentifier: UInt16(acknowledgement.tag), reason: Self.reason(acknowledgement.outcome))
-        try? shard.loop.send(puback, through: &channel.machine, slot: slot)
+        let identifier = UInt16(truncatingIfNeeded: acknowledgement.tag)
+        if acknowledgement.tag & Self.pubrecTag != 0 {
+            acknowledgeOnce(identifier, acknowledgement.outcome, session, slot, &channel.machine)
+        } else {
+            acknowledge(identifier, acknowledgement.outcome, slot, &channel.machine)
+        }
     }
 
-    public override func slowDown(_ token: UInt32, for duration: Duration) {
-        guard let channel = shard.loop.channel(at: sessions.value[token].slot) else { return }
-        shard.holdBack(channel, for: duration)
-    }
+    // MARK: Acknowledgements of what a client was sent
 
-    /// PUBACK: the identifier is free again, and the queue may go on.
+    /// PUBACK, PUBCOMP: the identifier is free again, and the queue may go on.
     @inline(__always) func acknowledged(_ identifier: UInt16, _ session: UInt32) {
-        guard let position = sessions.value[session].identifiers.remove(UInt64(identifier)) else {
-            counters.unknownPubacks += 1
+        guard let position = sessions.value[session].freeIdentifier(identifier) else {
+            counters.unknownAcknowledgements += 1
             return
         }
         _ = shard.settle(sessions.value[session].queue, position, .accepted)
     }
 
-    // MARK: To clients
-
-    public override func deliver(_ range: Range<Int>, of message: borrowing Message) {
-        if range.count > 1 { frames.value.removeAll() }
-        for index in range {
-            let delivery = shard.effects.value.deliveries[index]
-            guard accepts(delivery, message) else { continue }
-            if range.count == 1 { encode(message, for: delivery) } else { copy(message, for: delivery) }
+    /// PUBREC: the client has the message. One that refuses it is done with it [MQTT-4.8.2-6].
+    func received(_ identifier: UInt16, _ reason: MQTTReason, _ session: UInt32, _ slot: UInt32, _ machine: inout MQTTServerMachine) {
+        if reason.isFailure { return acknowledged(identifier, session) }
+        guard let (position, isFirst) = sessions.value[session].release(identifier) else {
+            counters.unknownAcknowledgements += 1
+            say(.pubrel(packetIdentifier: identifier, reason: .packetIdentifierNotFound), &machine, slot)
+            return
         }
-    }
-
-    /// Whether the message may be written for this client now. What may not is dropped (QoS 0), or settled as if delivered when the
-    /// client could never take it [MQTT-3.1.2-25].
-    @inline(__always) private func accepts(_ delivery: Delivery, _ message: borrowing Message) -> Bool {
-        let slot = sessions.value[delivery.token].slot
-        shard.loop.willWrite(slot)
-        if outputs[slot].count > options.outputBytesMax, !delivery.settles, !shard.loop.flushEarly(slot, limit: options.outputBytesMax) {
-            seen.value.droppedSlow &+= 1
-            return false
-        }
-        let sizeMax = sessions.value[delivery.token].packetSizeMax
-        if sizeMax != .max, message.byteCount + 16 > Int(sizeMax) { return fits(delivery, message, Int(sizeMax)) }
-        return true
-    }
-
-    @inline(never) private func fits(_ delivery: Delivery, _ message: borrowing Message, _ sizeMax: Int) -> Bool {
-        let size = MQTTEncoder.publishSize(
-            version: sessions.value[delivery.token].version, topicCount: message.address.count, propertyCount: message.properties.count,
-            payloadCount: message.body.count, qos: delivery.settles ? 1 : 0)
-        if size <= sizeMax { return true }
-        seen.value.droppedOversized &+= 1
-        if delivery.settles {
-            if let identifier = sessions.value[delivery.token].takeIdentifierAgain(for: delivery.position) {
-                _ = sessions.value[delivery.token].identifiers.remove(UInt64(identifier))
-            }
-            shard.settleSoon(delivery)
-        }
-        return false
-    }
-
-    /// One consumer: straight into its output. What it was given before comes again, under the identifier it had: it may have seen it.
-    @inline(__always) private func encode(_ message: borrowing Message, for delivery: Delivery) {
-        let session = delivery.token, slot = sessions.value[session].slot
-        var identifier: UInt16 = 0, isDuplicate = false
-        if delivery.settles {
-            if delivery.isRedelivered, let again = sessions.value[session].takeIdentifierAgain(for: delivery.position) {
-                (identifier, isDuplicate) = (again, true)
-            } else {
-                identifier = sessions.value[session].takeIdentifier(for: delivery.position)
-            }
-        }
-        MQTTEncoder.publish(
-            version: sessions.value[session].version, topic: message.address, properties: message.properties(of: id), payload: message.body,
-            qos: delivery.settles ? 1 : 0, packetIdentifier: identifier, retain: false, duplicate: isDuplicate, into: &outputs[slot])
-    }
-
-    /// Many consumers: encoded once for each form they need, and copied.
-    @inline(__always) private func copy(_ message: borrowing Message, for delivery: Delivery) {
-        let session = delivery.token, slot = sessions.value[session].slot
-        let version = sessions.value[session].version, qos: UInt8 = delivery.settles ? 1 : 0
-        let form = EncodedFrames.form(version, qos)
-        if frames.value.frames[form].isEmpty {
-            frames.value.identifierOffsets[Int(form)] = MQTTEncoder.publish(
-                version: version, topic: message.address, properties: message.properties(of: id), payload: message.body, qos: qos, packetIdentifier: 0,
-                retain: false, duplicate: false, into: &frames.value.frames[form])
-        }
-        let start = outputs[slot].count
-        outputs[slot].append(contentsOf: frames.value.frames[form])
-        if qos > 0 {
-            let identifier = sessions.value[session].takeIdentifier(for: delivery.position)
-            outputs[slot].set(identifier, at: start + frames.value.identifierOffsets[Int(form)])
-        }
+        if isFirst { _ = shard.settle(sessions.value[session].queue, position, .received) }
+        say(.pubrel(packetIdentifier: identifier, reason: .success), &machine, slot)
     }
 
     func outputBlocked(_ session: UInt32, _ blocked: Bool) {
@@ -181,26 +243,17 @@ public final class MQTTGateway: Gateway {
         guard !consumer.isNone else { return }
         shard.perform { $0.pause(consumer, blocked, into: &$1) }
     }
-
-    public override var samples: [(name: String, value: UInt64)] {
-        [
-            ("connections", UInt64(connectionCount)), ("connectionsAccepted", counters.connectionsAccepted),
-            ("connectionsRefused", counters.connectionsRefused),
-            ("violations", counters.violations), ("droppedSlow", counters.droppedSlow), ("droppedOversized", counters.droppedOversized),
-            ("unknownPubacks", counters.unknownPubacks),
-        ]
-    }
 }
 
-/// One message in each form that its receivers of this moment need: by protocol version and QoS.
-struct EncodedFrames: ~Copyable {
-    var frames = Slab<ByteBuffer>()
-    /// Where the packet identifier stands in each.
-    var identifierOffsets = [0, 0, 0, 0, 0]
+/// The properties of one PUBLISH without its topic alias.
+struct UnaliasedProperties: ~Copyable {
+    private var bytes = ByteBuffer()
 
-    init() { for _ in 0..<4 { _ = frames.insert(ByteBuffer()) } }
+    func read(_ body: (Span<UInt8>) -> Void) { body(bytes.span) }
 
-    @inline(__always) static func form(_ version: MQTTVersion, _ qos: UInt8) -> UInt32 { 1 + (version == .v5 ? 2 : 0) + UInt32(qos) }
-
-    mutating func removeAll() { for form in 1...4 as ClosedRange<UInt32> { frames[form].removeAll() } }
+    mutating func take(_ properties: ByteRange, in packet: Span<UInt8>) {
+        bytes.removeAll()
+        var cursor = MQTTPropertyCursor(properties, in: packet)
+        while let property = cursor.next() { if property.identifier != .topicAlias { bytes.append(packet.at(property.whole)) } }
+    }
 }

@@ -6,6 +6,12 @@ public struct MQTTGatewayOptions: Sendable {
     public var limits = MQTTLimits()
     /// Whether these credentials may come in; nil credentials: none were given.
     public var authenticate: @Sendable (_ userName: [UInt8]?, _ password: [UInt8]?) -> Bool = { _, _ in true }
+    /// Enhanced authentication, by the method's name; a CONNECT that names another is refused with 0x8C.
+    public var authentication: [String: @Sendable () -> any MQTTAuthenticationExchange] = [:]
+    /// Topic filters that nobody may subscribe to.
+    public var deniedFilters: Set<[UInt8]> = []
+    /// Topic aliases used towards one client, if it takes as many.
+    public var topicAliasMax: UInt16 = 10
     /// Unacknowledged messages under way to one client, if it allows as many.
     public var receiveMaximum: UInt16 = 1000
     /// What one session's queue may hold; its overflow drops the newest and counts it, as mosquitto's does: a publisher must not
@@ -18,6 +24,11 @@ public struct MQTTGatewayOptions: Sendable {
     public var sessionExpiryMax = Duration.seconds(7 * 86_400)
     /// Topic filters of one session. (EMQX: no limit; AWS IoT Core: 50; a million clients with one each is the usual shape.)
     public var subscriptionsMax = 100_000
+
+    /// How often the `$SYS/#` topics are published; zero: never.
+    public var systemTopicsInterval = Duration.zero
+    /// What `$SYS/broker/version` says.
+    public var serverVersion = ""
 
     public init() {}
 

@@ -12,6 +12,9 @@ final class MQTTServerChannel: Channel {
     var machine: MQTTServerMachine
     /// Its number with the gateway; 0 before CONNECT.
     var session: UInt32 = 0
+    private var aliases: MQTTTopicAliases?
+    /// An enhanced authentication that goes on.
+    var authentication: MQTTGateway.Authentication?
     /// Output that a slow reader had not taken when its keep-alive last ran out.
     private var leftWhenLastAsked = UInt32.max
 
@@ -34,39 +37,34 @@ final class MQTTServerChannel: Channel {
         let slot = channel.slot
         var session = channel.session
         var end: MQTTGateway.ConnectionEnd?
+        var packets: UInt64 = 0, publishes: UInt64 = 0
+        let tolerated = machine.tolerated
+        defer { gateway.count(packets, publishes, tolerated: machine.tolerated &- tolerated) }
         do {
             let used = try loop.drive(&machine, over: bytes, slot: slot) { event, machine in
+                packets &+= 1
                 switch event {
                 case .publish(let publish):
-                    if publish.retain, machine.version == .v5 {
-                        end = gateway.refuse(.retainNotSupported, "this server does not retain messages", slot: slot, &machine)
-                        return false
-                    }
-                    if publish.qos == 2 {
-                        end = gateway.refuse(.qosNotSupported, "this server does not take QoS 2", slot: slot, &machine)
-                        return false
-                    }
-                    gateway.publish(publish, in: bytes, session, slot, &machine)
-                case .puback(let identifier, _):
+                    publishes &+= 1
+                    if !gateway.publish(publish, in: bytes, channel, session, &machine) { end = gateway.disconnect(.topicAliasInvalid, slot, &machine) }
+                case .puback(let identifier, _), .pubcomp(let identifier, _):
                     gateway.acknowledged(identifier, session)
+                case .pubrec(let identifier, let reason):
+                    gateway.received(identifier, reason, session, slot, &machine)
+                case .pubrel(let identifier, _):
+                    gateway.released(identifier, session, slot, &machine)
                 case .connect(let connect):
-                    switch gateway.connect(connect, in: bytes, channel, &machine) {
-                    case .accepted(let number): session = number
-                    case .over(let reason): end = reason
-                    }
+                    end = channel.goOn(gateway.connect(connect, in: bytes, channel, &machine), &session)
+                case .auth(let auth):
+                    end = channel.goOn(gateway.authenticate(auth, in: bytes, channel, &machine), &session)
                 case .subscribe(let identifier, let subscriptionIdentifier, let filters):
-                    guard subscriptionIdentifier == 0 else {
-                        end = gateway.refuse(.subscriptionIdentifiersNotSupported, "this server has no subscription identifiers", slot: slot, &machine)
-                        return false
-                    }
-                    let reasons = gateway.subscribe(session, MQTTFilterCursor(subscribe: filters, in: bytes), bytes, machine.version)
-                    try? loop.send(.suback(packetIdentifier: identifier, reasons: reasons), through: &machine, slot: slot)
+                    gateway.subscribe(session, identifier, subscriptionIdentifier, MQTTFilterCursor(subscribe: filters, in: bytes), bytes, slot, &machine)
                 case .unsubscribe(let identifier, let filters):
                     let reasons = gateway.unsubscribe(session, MQTTFilterCursor(unsubscribe: filters, in: bytes), bytes)
-                    try? loop.send(.unsuback(packetIdentifier: identifier, reasons: reasons), through: &machine, slot: slot)
-                case .pingreq, .pubrec, .pubrel, .pubcomp, .auth: break
+                    gateway.say(.unsuback(packetIdentifier: identifier, reasons: reasons), &machine, slot)
+                case .pingreq: gateway.seen.value.answersSent &+= 1
                 case .disconnect(let reason, let expiry):
-                    gateway.disconnecting(session, expiry)
+                    if session != 0 { gateway.disconnecting(session, expiry) }
                     // Only a normal DISCONNECT deletes the will (MQTT 5.0 section 3.1.2.5).
                     end = reason == .success ? .close(.finished) : .close(.refused("the client disconnected: \(reason)"))
                 }
@@ -82,6 +80,33 @@ final class MQTTServerChannel: Channel {
             return bytes.count
         }
     }
+
+    /// What became of a CONNECT or an AUTH.
+    private func goOn(_ answer: MQTTGateway.ConnectAnswer, _ session: inout UInt32) -> MQTTGateway.ConnectionEnd? {
+        switch answer {
+        case .accepted(let number): session = number
+        case .over(let end): return end
+        case .waiting: break
+        }
+        return nil
+    }
+
+    // MARK: Topic aliases
+
+    /// The client takes this many; whether it takes any.
+    func acceptAliases(_ count: UInt16) -> Bool {
+        if count > 0 { aliases = MQTTTopicAliases(oursMax: count) }
+        return count > 0
+    }
+
+    func setAlias(_ alias: UInt16, _ topic: [UInt8]) {
+        let aliases = aliases ?? MQTTTopicAliases(oursMax: 0)
+        aliases.set(alias, topic)
+        self.aliases = aliases
+    }
+
+    func topic(of alias: UInt16) -> [UInt8]? { aliases?.topic(of: alias) }
+    func alias(for topic: Span<UInt8>) -> (alias: UInt16, isKnown: Bool)? { aliases?.alias(for: topic) }
 
     override func wake(on loop: EventLoop) {
         // Its silence is ours while we do not read: because we hold it back, or because it reads slowly, but reads.

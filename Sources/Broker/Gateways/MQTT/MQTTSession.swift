@@ -4,41 +4,41 @@ import MartletMQTTProtocol
 
 /// What the gateway keeps for a session, connected or not: its numbers in the core, and the packet identifiers in use.
 struct MQTTSession: ~Copyable {
+    /// How its client is reached: what each delivery looks at.
+    struct Reach: BitwiseCopyable {
+        /// The connection's row in the loop; 0 while nobody is connected.
+        var slot: UInt32 = 0
+        /// The largest packet its client takes.
+        var packetSizeMax: UInt32 = .max
+        var version = MQTTVersion.v5
+        /// Its client takes topic aliases: its PUBLISH packets are its own.
+        var takesAliases = false
+    }
     let endpoint: EndpointID
     let queue: QueueID
     /// `.none` while nobody is connected.
     var consumer = ConsumerID.none
-    /// Made with the first QoS 1 PUBLISH of a connection.
+    /// Made with the first QoS 1 or 2 PUBLISH of a connection.
     var publisher = PublisherID.none
-    /// The connection's row in the loop; 0 while nobody is connected.
-    var slot: UInt32 = 0
+    var reach = Reach()
     var subscriptions: UInt32 = 0
-    /// The largest packet its client takes.
-    var packetSizeMax: UInt32 = .max
-    var version = MQTTVersion.v5
+    /// QoS 1 and 2 messages that may be under way to the client.
+    var window: UInt16 = .max
+    private var lastIdentifier: UInt16 = 0
+    /// Packet identifier of what is under way to the client -> its position in the queue, and whether PUBREL was sent for it.
+    private var identifiers = PositionTable<UInt64>()
     /// Position -> packet identifier of what an earlier connection was given and did not acknowledge: it keeps its identifier.
     private var identifiersAgain: [UInt64: UInt16] = [:]
-    private var lastIdentifier: UInt16 = 0
-    /// Packet identifier of what is under way to the client -> its position in the queue.
-    var identifiers = PositionTable<UInt64>()
+    /// Packet identifiers of QoS 2 messages that the client has sent and not yet released.
+    private var unreleased = PositionTable<UInt8>()
+    private static let released: UInt64 = 1 << 63
 
     init(endpoint: EndpointID, queue: QueueID) {
         self.endpoint = endpoint
         self.queue = queue
     }
 
-    /// A new connection: what was under way is given again by the queue.
-    mutating func beginResuming() {
-        identifiersAgain = [:]
-        for identifier in identifiers.positions {
-            if let position = identifiers.value(at: identifier) { identifiersAgain[position] = UInt16(truncatingIfNeeded: identifier) }
-        }
-    }
-
-    /// The packet identifier that the message at `position` had before, if it had one [MQTT-4.4.0-1].
-    mutating func takeIdentifierAgain(for position: UInt64) -> UInt16? {
-        identifiersAgain.isEmpty ? nil : identifiersAgain.removeValue(forKey: position)
-    }
+    // MARK: To the client
 
     /// A packet identifier that is not in use, for the message at `position`. There is one: fewer than 65,535 may be under way.
     @inline(__always) mutating func takeIdentifier(for position: UInt64) -> UInt16 {
@@ -46,4 +46,50 @@ struct MQTTSession: ~Copyable {
         identifiers.insert(position, at: UInt64(lastIdentifier))
         return lastIdentifier
     }
+
+    /// The packet identifier that the message at `position` had before, if it had one [MQTT-4.4.0-1].
+    mutating func takeIdentifierAgain(for position: UInt64) -> UInt16? {
+        identifiersAgain.isEmpty ? nil : identifiersAgain.removeValue(forKey: position)
+    }
+
+    /// PUBACK, PUBCOMP, or a PUBREC that refuses: the identifier is free, and this is where its message was.
+    @inline(__always) mutating func freeIdentifier(_ identifier: UInt16) -> UInt64? {
+        identifiers.remove(UInt64(identifier)).map { $0 & ~Self.released }
+    }
+
+    /// PUBREC: where its message is, if it was not released before; nil if the identifier is not in use.
+    mutating func release(_ identifier: UInt16) -> (position: UInt64, isFirst: Bool)? {
+        guard let position = identifiers.value(at: UInt64(identifier)) else { return nil }
+        _ = identifiers.update(UInt64(identifier)) { $0 |= Self.released }
+        return (position & ~Self.released, position & Self.released == 0)
+    }
+
+    /// A new connection; `held`: what the queue has given out before, in order. What is under way is given again by the queue; the
+    /// answer is what was received already and waits for its PUBREL to be sent again. Identifiers of anything else are free.
+    mutating func beginResuming(_ held: [(position: UInt64, isReceived: Bool)]) -> [UInt16] {
+        var inUse: [UInt64: UInt16] = [:]
+        for identifier in identifiers.positions {
+            if let position = identifiers.value(at: identifier) { inUse[position & ~Self.released] = UInt16(truncatingIfNeeded: identifier) }
+        }
+        identifiersAgain = [:]
+        var received: [UInt16] = []
+        for (position, isReceived) in held {
+            guard let identifier = inUse.removeValue(forKey: position) else { continue }
+            if isReceived { received.append(identifier) } else { identifiersAgain[position] = identifier }
+        }
+        for identifier in inUse.values { _ = identifiers.remove(UInt64(identifier)) }
+        return received
+    }
+
+    // MARK: From the client
+
+    /// A QoS 2 PUBLISH has come; false if it came before and was not released since [MQTT-4.3.3-10].
+    mutating func receive(_ identifier: UInt16) -> Bool {
+        guard unreleased.value(at: UInt64(identifier)) == nil else { return false }
+        unreleased.insert(0, at: UInt64(identifier))
+        return true
+    }
+
+    /// PUBREL has come, or the message was refused; false if none of that identifier was received.
+    mutating func forget(_ identifier: UInt16) -> Bool { unreleased.remove(UInt64(identifier)) != nil }
 }
