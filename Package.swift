@@ -68,6 +68,10 @@ let package = Package(
 
         .executableTarget(name: "martlet", dependencies: program, path: "Sources/Apps/martlet", swiftSettings: safeRooms),
 
+        // The core's own speed and memory, without a socket: see Benchmarks/README.md.
+        .executableTarget(
+            name: "bench-core", dependencies: ["MartletBytes", "MartletCollections", "MartletCore"], path: "Benchmarks/core", swiftSettings: unsafeRooms),
+
         tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
         tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe"]),
         tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol"]),

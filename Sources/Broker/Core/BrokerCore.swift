@@ -32,6 +32,9 @@ public struct BrokerCore: ~Copyable {
     var matchLists = Slab<MatchList>()
     var policies: [QueuePolicy] = []
     var cache = MatchCache()
+    /// `findRoute`'s, kept from message to message.
+    var routeMatches: [RouteMatch] = []
+    var routeTargets: [RouteTarget] = []
     /// The place of a route that must be forgotten after its message; -1: none.
     var uncacheablePlace = -1
     /// Bytes of all stored messages.
@@ -58,8 +61,8 @@ public struct BrokerCore: ~Copyable {
     /// Queues whose replays are to go on.
     var replayingQueues: [QueueID] = []
     /// Publishers with acknowledgements owed.
-    var waitingPublishers: [PublisherID] = []
-    var endpointDeadlines = MinHeap<EndpointDeadline>()
+    var waitingPublishers = WaitingPublishers()
+    var endpointSchedule = EndpointSchedule()
     public internal(set) var now = Instant(nanoseconds: 0)
     public internal(set) var wallTime = WallTime(milliseconds: 0)
 
@@ -83,7 +86,7 @@ public struct BrokerCore: ~Copyable {
     public var durableTicket: UInt64 { durableTickets[Int(shard)] }
 
     /// When `wake` wants to be called.
-    public var deadline: Instant { endpointDeadlines.first?.at ?? .never }
+    public var deadline: Instant { endpointSchedule.first ?? .never }
 
     // MARK: Queues
 

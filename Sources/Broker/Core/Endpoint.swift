@@ -14,8 +14,6 @@ public struct Endpoint: ~Copyable {
     public internal(set) var lifetime: Duration
     /// When it ends, while nobody is connected.
     var expiry = Instant.never
-    /// The nearest time its deadline will be looked at.
-    var scheduled = Instant.never
     /// What is published in its name if its connection is lost, how long after that, and when, if that has happened.
     var farewell = MessageID.none
     var farewellDelay = Duration.zero
@@ -25,11 +23,4 @@ public struct Endpoint: ~Copyable {
 
     /// When something is to be done about it.
     var deadline: Instant { min(expiry, farewellTime) }
-}
-
-/// An endpoint's end in the order of their times.
-struct EndpointDeadline: Comparable {
-    var at: Instant
-    var endpoint: EndpointID
-    static func < (a: EndpointDeadline, b: EndpointDeadline) -> Bool { a.at < b.at }
 }

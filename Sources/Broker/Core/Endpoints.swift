@@ -82,30 +82,25 @@ extension BrokerCore {
         clearFarewell(id)
         deleteQueue(endpoints[id.number].queue, into: &effects)
         router.release(endpoints[id.number].identity.span)
+        endpointSchedule.forget(id)
         endpoints.remove(id.number)
     }
 
     /// Ends the endpoints whose time has come.
     public mutating func wake(at now: Instant, into effects: inout Effects) {
         router.sweepRetained(at: wallTime)
-        while let first = endpointDeadlines.first, first.at <= now {
-            let id = endpointDeadlines.removeFirst().endpoint
-            // The entry is stale if the number is another's by now; the endpoint may have come back, or its end moved away.
-            guard endpoints.isLive(id.number), endpoints[id.number].scheduled == first.at else { continue }
-            endpoints[id.number].scheduled = .never
+        while let id = endpointSchedule.takeDue(at: now) {
             if endpoints[id.number].farewellTime <= now { publishFarewell(id, &effects) }
+            // It may have come back, or its end moved away.
             guard endpoints[id.number].expiry <= now else { schedule(id); continue }
             effects.ended.append(EndedEndpoint(gateway: endpoints[id.number].gateway, gatewayState: endpoints[id.number].gatewayState))
             deleteEndpoint(id, into: &effects)
         }
     }
 
-    private mutating func schedule(_ id: EndpointID) {
-        let deadline = endpoints[id.number].deadline
-        guard deadline < endpoints[id.number].scheduled else { return }
-        endpoints[id.number].scheduled = deadline
-        endpointDeadlines.insert(EndpointDeadline(at: deadline, endpoint: id))
-    }
+    private mutating func schedule(_ id: EndpointID) { endpointSchedule.set(endpoints[id.number].deadline, for: id) }
 
     public var endpointCount: Int { endpoints.count }
+    /// Entries for their deadlines, those nobody waits for any more among them.
+    public var scheduledEndpointCount: Int { endpointSchedule.count }
 }

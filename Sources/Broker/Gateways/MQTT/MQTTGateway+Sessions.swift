@@ -92,7 +92,7 @@ extension MQTTGateway {
             let (owner, endpoint) = shard.router.claim(clientID.span, for: shard.number)
             guard owner == shard.number, !endpoint.isNone else { return (.none, owner) }
             let session = shard.core.value.gatewayState(of: endpoint)
-            if sessions.value[session].slot != 0 {
+            if sessions.value[session].reach.slot != 0 {
                 takeOver(session)
             } else if cleanStart {
                 shard.perform { $0.deleteEndpoint(endpoint, into: &$1) }
@@ -105,7 +105,7 @@ extension MQTTGateway {
     }
 
     private func takeOver(_ session: UInt32) {
-        guard let old = shard.loop.channel(at: sessions.value[session].slot) as? MQTTServerChannel else { return }
+        guard let old = shard.loop.channel(at: sessions.value[session].reach.slot) as? MQTTServerChannel else { return }
         sendAway(old, .sessionTakenOver, "another connection took the session over")
     }
 
@@ -127,13 +127,13 @@ extension MQTTGateway {
         } else {
             session = shard.core.value.gatewayState(of: existing)
         }
-        sessions.value[session].slot = slot
-        sessions.value[session].version = connect.version
-        sessions.value[session].packetSizeMax = connect.packetSizeMax
+        sessions.value[session].reach.slot = slot
+        sessions.value[session].reach.version = connect.version
+        sessions.value[session].reach.packetSizeMax = connect.packetSizeMax
         let endpoint = sessions.value[session].endpoint, queue = sessions.value[session].queue
         shard.core.value.attach(endpoint, token: slot, gatewayState: session, lifetime: lifetime)
         sessions.value[session].window = min(options.receiveMaximum, connect.receiveMaximum)
-        sessions.value[session].takesAliases = channel.acceptAliases(min(connect.topicAliasMax, options.topicAliasMax))
+        sessions.value[session].reach.takesAliases = channel.acceptAliases(min(connect.topicAliasMax, options.topicAliasMax))
         sessions.value[session].consumer = shard.core.value.addConsumer(to: queue, gateway: id, token: session, limit: window(session))
         channel.session = session
         return session
@@ -160,7 +160,7 @@ extension MQTTGateway {
     /// What the client may not have got, again and in order, as far as its window goes; then what has come since. What it has
     /// received and not completed is released again.
     private func resume(_ session: UInt32, _ machine: inout MQTTServerMachine) {
-        let queue = sessions.value[session].queue, slot = sessions.value[session].slot
+        let queue = sessions.value[session].queue, slot = sessions.value[session].reach.slot
         for identifier in sessions.value[session].beginResuming(shard.core.value.held(in: queue)) {
             say(.pubrel(packetIdentifier: identifier, reason: .success), &machine, slot)
         }
@@ -232,7 +232,7 @@ extension MQTTGateway {
                 "client": shard.core.value.identity(of: endpoint).span.text, "address": address(channel), "reason": "\(reason)",
             ])
         let consumer = sessions.value[session].consumer, publisher = sessions.value[session].publisher
-        sessions.value[session].slot = 0
+        sessions.value[session].reach.slot = 0
         sessions.value[session].consumer = .none
         sessions.value[session].publisher = .none
         if !publisher.isNone { shard.core.value.closePublisher(publisher) }

@@ -62,12 +62,12 @@ public final class MQTTGateway: Gateway {
     }
 
     public override func slowDown(_ token: UInt32, for duration: Duration) {
-        guard let channel = shard.loop.channel(at: sessions.value[token].slot) else { return }
+        guard let channel = shard.loop.channel(at: sessions.value[token].reach.slot) else { return }
         shard.holdBack(channel, for: duration)
     }
 
     public override func overflowed(_ token: UInt32) {
-        guard let channel = shard.loop.channel(at: sessions.value[token].slot) as? MQTTServerChannel else { return }
+        guard let channel = shard.loop.channel(at: sessions.value[token].reach.slot) as? MQTTServerChannel else { return }
         counters.disconnectedSlow += 1
         sendAway(channel, .quotaExceeded, "more messages wait for it than its queue holds")
     }
@@ -205,7 +205,7 @@ public final class MQTTGateway: Gateway {
     }
 
     public override func acknowledge(_ acknowledgement: Acknowledgement) {
-        let session = acknowledgement.token, slot = sessions.value[session].slot
+        let session = acknowledgement.token, slot = sessions.value[session].reach.slot
         guard let channel = shard.loop.channel(at: slot) as? MQTTServerChannel else { return }
         let identifier = UInt16(truncatingIfNeeded: acknowledgement.tag)
         if acknowledgement.tag & Self.pubrecTag != 0 {

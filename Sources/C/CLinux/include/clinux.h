@@ -44,6 +44,7 @@ void cl_release(void *base, size_t count);
 int cl_thread(void (*body)(void *), void *argument, uint64_t *thread);
 void cl_join(uint64_t thread);
 uint64_t cl_thread_id(void);
+static inline void cl_prefetch(const void *address) { __builtin_prefetch(address); }
 uint64_t cl_heap_in_use(void);                        // bytes that malloc has given out
 int cl_cpu_count(void);                                 // of this process's affinity mask
 int cl_raise_file_limit(void);                          // soft to hard; the limit, or -errno
