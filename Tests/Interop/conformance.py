@@ -120,7 +120,8 @@ def start_server(peer, folder):
         denied.write_text("topic readwrite #\ntopic deny test/nosubscribe\n")
         return brokers.Mosquitto(folder, f"acl_file {denied}")
     words = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
-    return brokers.Martlet(*words)
+    # One loop: test_subscribe_options publishes before it has the other client's SUBACK, and across loops the subscription may then be the later one.
+    return brokers.Martlet(*words, loops=1)
 
 
 def version(peer):
@@ -169,7 +170,9 @@ def report(suite, peer, outcomes):
         f"- Server: {version(peer)}",
     ]
     if peer == "martlet":
-        lines.append("- Settings: " + ", ".join(f"`{key}={value}`" for key, value in SETTINGS.items()))
+        lines.append("- Settings: " + ", ".join(f"`{key}={value}`" for key, value in SETTINGS.items()) + ", `loops=1`")
+        lines.append("- One loop, because `test_subscribe_options` publishes before it has the other client's SUBACK (it waits for the wrong client's): on two")
+        lines.append("  loops the message may come first. Section 3.8.4 of MQTT 5.0: a subscription counts from when it is acknowledged at the latest.")
     for name, cases in outcomes.items():
         passed = sum(outcome == "pass" for outcome, _ in cases.values())
         lines += ["", f"## {SUITES[name]}: `{name}`, {passed} of {len(cases)} pass", "", "| case | result | |", "|---|---|---|"]

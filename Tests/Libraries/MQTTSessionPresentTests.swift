@@ -14,7 +14,8 @@ import Testing
         options.version = version
         options.reconnect.isEnabled = false
         let task = server.run(options) { _ in }
-        guard case .failure(let error)? = await server.end(of: task), case .connectionLost(_, .violation(.malformed(.connackFlags)))? = error as? MQTTClientError
+        guard case .failure(let error)? = await server.end(of: task),
+            case .connectionLost(_, .violation(.malformed(.connackFlags)))? = error as? MQTTClientError
         else {
             Issue.record("the connection was kept")
             return
