@@ -14,6 +14,7 @@ public struct BrokerCore: ~Copyable {
     public internal(set) var counters = CoreCounters()
 
     var queues = Slab<Queue>()
+    var lastSerial: UInt64 = 0
     var backlogs = Slab<Backlog>()
     var consumers = Slab<Consumer>()
     var credits = Slab<Credit>()
@@ -93,7 +94,8 @@ public struct BrokerCore: ~Copyable {
     public mutating func openQueue(_ policy: QueuePolicy) -> QueueID {
         let number = policies.firstIndex(of: policy) ?? policies.count
         if number == policies.count { policies.append(policy) }
-        return QueueID(queues.insert(Queue(policy: UInt16(number))))
+        lastSerial += 1
+        return QueueID(queues.insert(Queue(policy: UInt16(number), serial: UInt64(shard) << 56 | lastSerial)))
     }
 
     /// Removes a queue with its bindings, consumers and messages.
@@ -162,7 +164,9 @@ public struct BrokerCore: ~Copyable {
     ) -> Bool {
         var options = options
         if policy(of: queue).isDurable { options.flags.insert(.durable) }
-        let bound = router.bind(hub, pattern, to: .queue(queue, shard: shard), options, replay: replay, chain: &queues[queue.number].bindingChain)
+        let bound = router.bind(
+            hub, pattern, to: .queue(queue, shard: shard), options, replay: replay, by: queues[queue.number].serial,
+            chain: &queues[queue.number].bindingChain)
         if let walk = bound.walk { beginReplay(walk, through: bound.number, options, into: queue) }
         return bound.isNew
     }

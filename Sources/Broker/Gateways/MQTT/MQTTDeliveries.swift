@@ -49,7 +49,8 @@ struct MQTTDeliveries: ~Copyable {
             let delivery = shard.effects.value.deliveries[index]
             let reach = gateway.sessions.value[delivery.token].reach
             loop.willWrite(reach.slot)
-            if outputs[reach.slot].count > outputBytesMax, !delivery.settles, !loop.flushEarly(reach.slot, limit: outputBytesMax) {
+            // A replay waits by itself for a client that reads slowly.
+            if outputs[reach.slot].count > outputBytesMax, !delivery.settles, !delivery.isReplay, !loop.flushEarly(reach.slot, limit: outputBytesMax) {
                 gateway.seen.value.droppedSlow &+= 1
                 continue
             }
