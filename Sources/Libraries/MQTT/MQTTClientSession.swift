@@ -33,6 +33,8 @@ final class MQTTClientSession {
     private var receiving = MQTTReceiving()
     private var subscriptions: MQTTSubscriptions
     private var aliases: [UInt16: String] = [:]
+    /// The last CONNECT asked for a session without a past.
+    private var startsClean = false
     private var full: Set<UInt32> = []
     /// The server's challenge, while the authenticator thinks; what it says is sent by `work`.
     private var authAnswer: MQTTAuth.Owned?
@@ -96,6 +98,7 @@ final class MQTTClientSession {
         do throws(MQTTMisuse) {
             let connect = try options.connect(clientID: clientID, isFirst: !hasBeenOpen, authenticationData: authenticationData)
             try channel.send(.connect(connect))
+            startsClean = connect.cleanStart
             let name = connect.version == .v5 ? "5" : connect.version == .v3_1 ? "3.1" : "3.1.1"
             trace("sending CONNECT (\(clientID), v\(name), c\(connect.cleanStart ? 1 : 0), k\(connect.keepAlive))")
         } catch {
@@ -167,6 +170,8 @@ final class MQTTClientSession {
         guard connack.reason == .success else {
             return .refused(server: client.server, reason: connack.reason, text: connack.reasonText.map { bytes.at($0).text } ?? "")
         }
+        // [MQTT-3.2.2-4]
+        guard !connack.sessionPresent || !startsClean else { return .connectionLost(server: client.server, .violation(.malformed(.connackFlags))) }
         if let authenticator = options.authenticator, options.version == .v5 {
             do { try authenticator.finished(with: connack.authenticationData.map { bytes.at($0).array }) } catch {
                 return .authenticationFailed(method: authenticator.method, reason: "\(error)")

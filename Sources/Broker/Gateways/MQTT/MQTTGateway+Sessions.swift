@@ -37,7 +37,7 @@ extension MQTTGateway {
             return refuse(channel, &machine, connect.userName == nil ? .notAuthorized : .badUserNameOrPassword, "not authorized")
         }
         if connect.clientID.isEmpty, connect.version != .v5, !connect.cleanStart {
-            return refuse(channel, &machine, .clientIdentifierNotValid, "no client identifier for a session that is to last")  // [MQTT-3.1.3-8]
+            return refuse(channel, &machine, .clientIdentifierNotValid, "no client identifier for a session that is to last")  // 3.1.1: [MQTT-3.1.3-8]
         }
         if let will = connect.will, isReserved(bytes.at(will.topic)) {
             return refuse(channel, &machine, .notAuthorized, "a will on a topic that the server alone publishes")

@@ -131,7 +131,7 @@ public final class MQTTGateway: Gateway {
         return topic.count >= 5 && topic.extracting(0..<5).equals(prefix.span)
     }
 
-    /// A PUBLISH that this client must not send. Before v5 there is no word for it: it is taken and dropped [MQTT-3.3.5-2].
+    /// A PUBLISH that this client must not send. Before v5 there is no word for it: it is taken and dropped: 3.1.1 [MQTT-3.3.5-2].
     private func refuse(_ publish: MQTTPublish, _ slot: UInt32, _ machine: inout MQTTServerMachine) {
         counters.publishesRefused += 1
         let reason: MQTTReason = machine.version == .v5 ? .notAuthorized : .success
