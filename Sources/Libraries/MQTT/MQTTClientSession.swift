@@ -112,7 +112,8 @@ final class MQTTClientSession {
         subscriptions.connectionLost(&identifiers)
         if phase == .open, loop.now - openSince >= options.reconnect.stableAfter { attempt = 0 }
         let triesAgain = options.reconnect.isEnabled && (hasBeenOpen || options.reconnect.includesFirst)
-        guard triesAgain, error.isCurable, attempt < options.reconnect.attemptsMax, connecting?.isAbandoned != true else { return end(error) }
+        let isCurable = error.isCurable || isTakenOverByItself(error)
+        guard triesAgain, isCurable, attempt < options.reconnect.attemptsMax, connecting?.isAbandoned != true else { return end(error) }
         attempt += 1
         phase = .waiting
         let delay = options.reconnect.delay(before: attempt, chance: .random(in: 0..<1))
@@ -122,6 +123,12 @@ final class MQTTClientSession {
         trace("connecting again in \(delay)")
         pause = MQTTReconnectClock(self, at: loop.now + delay)
         if let pause { loop.add(clock: pause) }
+    }
+
+    /// A server may see the CONNECT of a connection that broke after that of the next one, which it then takes over.
+    private func isTakenOverByItself(_ error: MQTTClientError) -> Bool {
+        guard case .connectionLost(_, .disconnected(.sessionTakenOver, _)) = error, phase == .open else { return false }
+        return attempt > 0 && attempt <= 3 && loop.now - openSince < .seconds(1)
     }
 
     /// The pause is over.
