@@ -27,6 +27,8 @@ final class MQTTClientSession {
     private var openSince = Instant.never
     /// Attempts since the last connection that held.
     private var attempt = 0
+    /// In a row.
+    private var takeovers = 0
 
     private var identifiers = MQTTIdentifiers()
     private var publishing: MQTTPublishing
@@ -112,7 +114,7 @@ final class MQTTClientSession {
         subscriptions.connectionLost(&identifiers)
         if phase == .open, loop.now - openSince >= options.reconnect.stableAfter { attempt = 0 }
         let triesAgain = options.reconnect.isEnabled && (hasBeenOpen || options.reconnect.includesFirst)
-        let isCurable = error.isCurable || isTakenOverByItself(error)
+        let isCurable = isTakenOverByItself(error) || error.isCurable
         guard triesAgain, isCurable, attempt < options.reconnect.attemptsMax, connecting?.isAbandoned != true else { return end(error) }
         attempt += 1
         phase = .waiting
@@ -127,8 +129,12 @@ final class MQTTClientSession {
 
     /// A server may see the CONNECT of a connection that broke after that of the next one, which it then takes over.
     private func isTakenOverByItself(_ error: MQTTClientError) -> Bool {
-        guard case .connectionLost(_, .disconnected(.sessionTakenOver, _)) = error, phase == .open else { return false }
-        return attempt > 0 && attempt <= 3 && loop.now - openSince < .seconds(1)
+        guard case .connectionLost(_, .disconnected(.sessionTakenOver, _)) = error, phase == .open else {
+            takeovers = 0
+            return false
+        }
+        takeovers += 1
+        return attempt > 0 && takeovers <= 3 && loop.now - openSince < .seconds(1)
     }
 
     /// The pause is over.
