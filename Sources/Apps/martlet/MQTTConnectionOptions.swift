@@ -32,7 +32,7 @@ struct MQTTConnectionOptions: Equatable, Sendable {
         .one("-k", "--keepalive", value: "SECONDS", about: "keep-alive, 0 for none (default: 60)"),
         .flag("-c", "--disable-clean-session", about: "keep the session after leaving; needs -i"),
         .one("-x", "--session-expiry-interval", value: "SECONDS", about: "how long a v5 server keeps it; -1: for ever (default with -c)"),
-        .one("-V", "--protocol-version", value: "5|311|31", about: "version of MQTT, also mqttv5, mqttv311, mqttv31 (default: 311)"),
+        .one("-V", "--protocol-version", value: "5|311|31", about: "version of MQTT, also mqttv5, mqttv311, mqttv31 (default: 311; rr: 5)"),
         .group("-D", "--property", value: "COMMAND NAME VALUE", about: "an MQTT 5 property, mosquitto's syntax (sets -V 5), see below") {
             $0.count > 1 && $0[1].lowercased() == "user-property" ? 4 : 3
         },

@@ -27,6 +27,8 @@ public struct CoreCounters: Sendable, Equatable {
             ("delivered", \.delivered),
             ("unroutable", \.unroutable),
             ("refused", \.refused),
+            ("retainedRefused", \.retainedRefused),
+            ("replayed", \.replayed),
             ("droppedSlow", \.droppedSlow),
             ("droppedOldest", \.droppedOldest),
             ("droppedNewest", \.droppedNewest),

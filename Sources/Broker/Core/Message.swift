@@ -44,8 +44,6 @@ public struct MessageHeader: BitwiseCopyable, Sendable, Equatable {
     public var priority: UInt8 = 4
     /// Which gateway's words the properties are.
     public var origin: GatewayID
-    /// The origin's own bits, given back at delivery. For MQTT's retain flag; not set yet.
-    public var opaque: UInt8 = 0
     /// The queue of whoever published it, for bindings that spare it its own (`noLocal`). Good on the shard it was published on.
     public var publisherQueue: QueueID = .none
     /// When it is no longer worth delivering.

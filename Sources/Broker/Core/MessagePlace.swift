@@ -1,7 +1,7 @@
 import MartletBytes
 
 /// A message as bytes, for another shard or the journal, big-endian:
-/// `hub 4 · origin · flags · priority · opaque · expiry 8 · counts of address, properties, body 3x4 · their bytes`.
+/// `hub 4 · origin · flags · priority · expiry 8 · counts of address, properties, body 3x4 · their bytes`.
 /// Written by `Message.append`, found again by this.
 struct MessagePlace {
     private var hub = HubID.none
@@ -16,7 +16,6 @@ struct MessagePlace {
         hub = HubID(bytes.readUInt32()!)
         header = MessageHeader(origin: GatewayID(bytes.readUInt8()!), flags: MessageHeader.Flags(rawValue: bytes.readUInt8()!))
         header.priority = bytes.readUInt8()!
-        header.opaque = bytes.readUInt8()!
         header.expiry = WallTime(milliseconds: Int64(bitPattern: bytes.readUInt64()!))
         let counts = (Int(bytes.readUInt32()!), Int(bytes.readUInt32()!), Int(bytes.readUInt32()!))
         address = bytes.readRange(counts.0)!
@@ -33,7 +32,7 @@ struct MessagePlace {
 }
 
 extension Message {
-    static var fixedByteCount: Int { 28 }
+    static var fixedByteCount: Int { 27 }
 
     /// Appends `fixedByteCount + byteCount` bytes.
     func append(to bytes: inout ByteBuffer) {
@@ -41,7 +40,6 @@ extension Message {
         bytes.append(header.origin.index)
         bytes.append(header.flags.rawValue)
         bytes.append(header.priority)
-        bytes.append(header.opaque)
         bytes.append(UInt64(bitPattern: header.expiry.milliseconds))
         bytes.append(UInt32(address.count))
         bytes.append(UInt32(properties.count))

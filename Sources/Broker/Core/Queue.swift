@@ -20,7 +20,7 @@ public struct QueuePolicy: Hashable, Sendable {
         case refuse
         /// The oldest ready message makes room.
         case dropOldest
-        /// It is dropped for this queue and counted; the publisher is not told.
+        /// It is dropped for this queue and counted. The publisher is not told; a consumer that the queue has is (`Effects.overflowing`).
         case dropNewest
     }
 

@@ -9,7 +9,8 @@ public struct MQTTSettings: Sendable, Equatable {
     /// QoS 1 and 2 messages on their way to one client and not yet acknowledged, and as many from it. Mosquitto 20, EMQX 32, HiveMQ 10; a window
     /// must cover rate x round trip, and 1,000 covers 10,000 messages a second over 100 ms.
     public var receiveMaximum = Self.receiveMaximumKey.initial
-    /// Messages that wait for one session. Mosquitto and EMQX 1,000, which a client away for a minute overruns; HiveMQ 1,000.
+    /// Messages that wait for one session. Mosquitto and EMQX 1,000, which a client away for a minute overruns; HiveMQ 1,000. Beyond it the newest
+    /// are dropped, and a client that is connected is sent away (MQTT 5: 0x97).
     public var queueMessagesMax = Self.queueMessagesMaxKey.initial
     /// Their bytes, whichever limit is met first.
     public var queueBytesMax = Self.queueBytesMaxKey.initial
@@ -18,7 +19,6 @@ public struct MQTTSettings: Sendable, Equatable {
     public var outputBytesMax = Self.outputBytesMaxKey.initial
     /// The longest a session may outlive its connection, whatever the client asks for (MQTT 3.1.1 asks for ever). Mosquitto never forgets, EMQX 2 h.
     public var sessionExpiryMax = Self.sessionExpiryMaxKey.initial
-
     /// Topic aliases that a client may set, and that are set towards one that takes as many. Mosquitto 10, RabbitMQ 16, HiveMQ 5: enough for a
     /// device's own topics; each costs its topic's bytes a connection.
     public var topicAliasMax = Self.topicAliasMaxKey.initial
@@ -26,8 +26,8 @@ public struct MQTTSettings: Sendable, Equatable {
     public var serverKeepAlive = Self.serverKeepAliveKey.initial
     /// Topic filters that nobody may subscribe to, word for word.
     public var denySubscribe = Self.denySubscribeKey.initial
-    /// False: what sloppy clients get wrong, and nothing depends on, is counted and let pass (`MQTTLimits.isStrict` lists it). Mosquitto 2.1.1 had
-    /// to relax; the standard asks for the connection to be closed.
+    /// False: what sloppy clients get wrong, and nothing depends on, is counted and let pass (`MQTTLimits.isStrict` lists it). Mosquitto relaxed
+    /// in 2.1.1; the standard asks for the connection to be closed.
     public var isStrict = Self.strictKey.initial
     /// How often `$SYS/#` is published, zero: never. Mosquitto 10 s.
     public var systemTopicsInterval = Self.systemTopicsIntervalKey.initial

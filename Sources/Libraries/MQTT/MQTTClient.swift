@@ -17,7 +17,7 @@ internal import Synchronization
 ///
 /// A connection that is lost is made again (`MQTTReconnect`) and calls go on waiting meanwhile: what was under way is sent
 /// again if the server kept the session; if it did not, subscriptions are made and unacknowledged messages published anew.
-/// Not here yet: TLS.
+/// Not here: TLS, WebSocket.
 public final class MQTTClient: Sendable {
     private struct Outbox: Sendable {
         var publications: [MQTTPublication] = []
@@ -66,6 +66,7 @@ public final class MQTTClient: Sendable {
         return try await withConnection(host: place.host, port: place.port, clientID: clientID, options: options, body)
     }
 
+    /// The same without a URL. `host`: a name, or an IPv4 or IPv6 address without brackets.
     public static func withConnection<Result>(
         host: String, port: UInt16 = 1883, clientID: String? = nil, options: MQTTClientOptions = MQTTClientOptions(),
         _ body: (MQTTClient) async throws -> Result
@@ -132,6 +133,7 @@ public final class MQTTClient: Sendable {
         try await publish(Array(text.utf8), to: topic, qos: qos, retain: retain, properties: properties)
     }
 
+    /// The same with any bytes.
     public func publish(
         _ payload: [UInt8], to topic: String, qos: MQTTQoS = .atMostOnce, retain: Bool = false, properties: MQTTProperties = MQTTProperties()
     ) async throws(MQTTClientError) {
@@ -223,7 +225,7 @@ public final class MQTTClient: Sendable {
 
     /// Subscribes, runs `body` once the server has agreed, and unsubscribes when it is left. See `MQTTMessages` for what arrives.
     /// With `staysSubscribed` the server goes on collecting messages for a session that outlives the connection.
-    /// `$share/GROUP/FILTER` shares the messages with all that subscribe so.
+    /// `$share/GROUP/FILTER` shares the messages with all that subscribe so. Throws `rejected` if the server refuses, or what `body` throws.
     public func subscribe<Result>(
         to filter: String, qos: MQTTQoS = .atMostOnce, staysSubscribed: Bool = false, _ body: (MQTTMessages) async throws -> Result
     ) async throws -> Result {

@@ -96,7 +96,7 @@ extension MQTTClientError: CustomStringConvertible {
         case .topicNameInvalid, .topicFilterInvalid: "choose another topic"
         case .badUserNameOrPassword, .notAuthorized, .banned: "check user name, password and the server's access rules"
         case .clientIdentifierNotValid: "choose another client identifier"
-        case .unsupportedProtocolVersion: "try the other version of MQTT (3.1.1 or 5)"
+        case .unsupportedProtocolVersion: "try another version of MQTT (5, 3.1.1 or 3.1)"
         case .serverBusy, .serverUnavailable, .quotaExceeded, .connectionRateExceeded: "try again later"
         case .useAnotherServer, .serverMoved: "ask for the server's new address"
         default: "the server's log may say more"

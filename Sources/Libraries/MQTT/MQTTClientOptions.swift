@@ -31,7 +31,7 @@ public struct MQTTClientOptions: Sendable {
     /// v5 alone: how many of the topics published to get an alias, so that each is written out once a connection; as far as
     /// the server allows. The first topics get them. 0: none.
     public var publishAliasMax: UInt16 = 0
-    /// v5 alone: SCRAM and the like.
+    /// v5 alone: an enhanced authentication, such as SCRAM.
     public var authenticator: (any MQTTAuthenticator)?
     public var limits = MQTTClientLimits()
     /// Told of each packet, on the library's thread: for a terminal, not for programs. It must not wait.

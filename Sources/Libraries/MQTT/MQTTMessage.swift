@@ -21,11 +21,12 @@ public struct MQTTMessage: Sendable, Equatable {
     public var isDuplicate: Bool
     /// v5 alone; empty otherwise.
     public var properties: MQTTProperties
-    /// How it came, which is no part of the message: its packet's identifier, 0 with QoS 0,
+    // How it came, which is no part of the message.
+    /// Its packet's identifier; 0 with QoS 0.
     public internal(set) var packetIdentifier: UInt16 = 0
-    /// the alias it came under (the topic is filled in), 0 without,
+    /// The topic alias it came under, v5 alone; 0: none. `topic` is filled in.
     public internal(set) var topicAlias: UInt16 = 0
-    /// and the identifiers of the subscriptions it matched, v5 alone.
+    /// The identifiers of the subscriptions it matched, v5 alone.
     public internal(set) var subscriptionIdentifiers: [UInt32] = []
 
     public init(
@@ -43,7 +44,7 @@ public struct MQTTMessage: Sendable, Equatable {
     /// The payload as UTF-8, repaired where it is not.
     public var text: String { String(decoding: payload, as: UTF8.self) }
 
-    /// But for how they came.
+    /// Equal messages may have come in different ways: packet identifier, topic alias and subscription identifiers do not count.
     public static func == (a: MQTTMessage, b: MQTTMessage) -> Bool {
         a.topic == b.topic && a.payload == b.payload && a.qos == b.qos && a.retain == b.retain && a.isDuplicate == b.isDuplicate
             && a.properties == b.properties

@@ -19,12 +19,14 @@ public final class MQTTPipeline: Sendable {
         self.limits = limits
     }
 
+    /// Returns when the message has been taken over, not when it is acknowledged.
     public func publish(
         _ text: String, to topic: String, qos: MQTTQoS = .atMostOnce, retain: Bool = false, properties: MQTTProperties = MQTTProperties()
     ) async throws(MQTTClientError) {
         try await publish(Array(text.utf8), to: topic, qos: qos, retain: retain, properties: properties)
     }
 
+    /// The same with any bytes.
     public func publish(
         _ payload: [UInt8], to topic: String, qos: MQTTQoS = .atMostOnce, retain: Bool = false, properties: MQTTProperties = MQTTProperties()
     ) async throws(MQTTClientError) {

@@ -24,6 +24,7 @@ public struct MQTTProperties: Sendable, Equatable {
     public subscript(name: String) -> String? { userProperties.first { $0.name == name }?.value }
 }
 
+/// A user property (MQTT 5.0 section 3.3.2.3.7): what name and value mean is the programs' own matter.
 public struct MQTTUserProperty: Sendable, Equatable {
     public var name: String
     public var value: String

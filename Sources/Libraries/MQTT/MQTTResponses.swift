@@ -9,7 +9,6 @@ final class MQTTResponses: Sendable {
         case none
         case subscribing
         case ready(String)
-        case failed(MQTTClientError)
     }
     private struct Contents: Sendable {
         var topic = Topic.none
@@ -23,7 +22,7 @@ final class MQTTResponses: Sendable {
             switch contents.topic {
             case .ready(let topic): return .some(.success(topic))
             case .subscribing: return nil
-            case .none, .failed:
+            case .none:
                 contents.topic = .subscribing
                 return .some(nil)
             }
@@ -107,7 +106,7 @@ extension MQTTClient {
         let name = String(clientID.map { "+#/".contains($0) ? "_" : $0 })
         let topic = "\(address ?? "martlet/responses/\(name)")/\(String(UInt64.random(in: 0...(.max)), radix: 36))"
         let inbox = MQTTInbox(limits: limits, sink: { [responses] in responses.arrived($0) }) {}
-        let reasons = try await subscribe(nextSubscription(), [topic], MQTTSubscribing(qos: .atLeastOnce, noLocal: false), inbox).value()
+        let reasons = try await subscribe(nextSubscription(), [topic], MQTTSubscribing(qos: .atLeastOnce), inbox).value()
         if let reason = reasons.first, reason.isFailure { throw .rejected(.subscribe(filter: topic), reason) }
         return topic
     }

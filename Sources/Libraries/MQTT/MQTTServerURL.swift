@@ -1,5 +1,5 @@
 /// `mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC]`. Percent signs are decoded in user and password alone: a topic may hold them.
-/// Not here yet: TLS, WebSocket and Unix sockets.
+/// Not here: TLS, WebSocket and Unix sockets.
 public struct MQTTServerURL: Equatable, Sendable {
     public private(set) var host = ""
     public private(set) var port: UInt16 = 1883

@@ -21,7 +21,7 @@ public struct MQTTLimits: Sendable, Equatable {
     /// (mosquitto 200, EMQX 128, AWS IoT Core 8.)
     public var topicLevelsMax: UInt16 = 128
 
-    /// Unacknowledged QoS 1 messages that a v5 client may have under way to this side. 1,024 fill a link of 100 ms and
+    /// Unacknowledged QoS 1 and 2 messages that a v5 client may have under way to this side. 1,024 fill a link of 100 ms and
     /// 10,000 messages a second; each costs a few bytes until acknowledged. (mosquitto 20, EMQX 32, HiveMQ 10, RabbitMQ 10, NATS 1,024.)
     public var receiveMaximum: UInt16 = 1024
 
@@ -34,7 +34,7 @@ public struct MQTTLimits: Sendable, Equatable {
 
     /// Server: `false` lets a sloppy client live, and counts (`MQTTServerMachine.tolerated`): more unacknowledged messages than the
     /// receive maximum, DUP with QoS 0, wrong reserved flags of SUBSCRIBE, UNSUBSCRIBE and PUBREL, and before v5 bytes behind the last
-    /// field of PUBACK, PUBREC, PUBREL, PUBCOMP, PINGREQ and DISCONNECT. `true`: the specification asks for it. (mosquitto had to relax in 2.1.1.)
+    /// field of PUBACK, PUBREC, PUBREL, PUBCOMP, PINGREQ and DISCONNECT. `true`: the specification asks for it. (mosquitto relaxed in 2.1.1.)
     public var isStrict = true
 
     public init() {}

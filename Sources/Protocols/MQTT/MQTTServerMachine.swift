@@ -7,7 +7,7 @@ public import MartletBytes
 ///        +---------- violation, refusal, DISCONNECT, end ----------> closed
 /// ```
 /// Invariant: at most 48 bytes and no allocation, because one exists for each idle connection. In `connecting` nothing is
-/// consumed, so packets behind CONNECT wait for an authentication that takes its time [MQTT-3.1.4-5]; the driver stops reading then.
+/// consumed, so packets behind CONNECT wait for an authentication that takes its time [MQTT-3.1.4-6]; the driver stops reading then.
 /// Not here: sessions, topic aliases' table, packet identifiers (of deliveries, and of QoS 2 until PUBREL), what AUTH says.
 public struct MQTTServerMachine: ProtocolMachine, ~Copyable {
     public typealias Event = MQTTServerEvent

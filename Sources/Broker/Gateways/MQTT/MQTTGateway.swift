@@ -12,7 +12,8 @@ public import MartletShard
 /// a shared one its membership in a group; QoS 0 passes the queue by. Packet identifiers live here, positions in the core.
 ///
 /// Files: this one has what clients publish and acknowledge, `MQTTDeliveries` what is sent to them, `MQTTGateway+Sessions` who comes and
-/// goes, `MQTTGateway+Subscriptions` what they want, `MQTTServerChannel` the connection.
+/// goes, `MQTTGateway+Authentication` AUTH, `MQTTGateway+Subscriptions` what they want, `MQTTServerChannel` the connection,
+/// `MQTTSystemTopics` what the server says of itself.
 public final class MQTTGateway: Gateway {
     let options: MQTTGatewayOptions
     let log: Logger
