@@ -185,7 +185,7 @@ struct MQTTDeliveries: ~Copyable {
         var cursor = MQTTPropertyCursor(ByteRange(0, properties.count), in: properties)
         guard let expiry = cursor.first(.messageExpiryInterval) else { return }
         let left = UInt32(clamping: max(1, (message.header.expiry.milliseconds - gateway.shard.core.value.wallTime.milliseconds + 999) / 1000))
-        let place = start + Int(expiry.whole.start) + 1
+        let place = start + expiry.valueOffset
         output.set(UInt16(left >> 16), at: place)
         output.set(UInt16(truncatingIfNeeded: left), at: place + 2)
     }
