@@ -21,7 +21,8 @@ func tests(_ folder: String, needs: [Target.Dependency]) -> Target {
 }
 
 let program: [Target.Dependency] = [
-    "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletMQTT", "MartletMQTTProtocol", "MartletServer",
+    "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTT",
+    "MartletMQTTProtocol", "MartletServer",
 ]
 
 let package = Package(

@@ -13,6 +13,7 @@ import MartletShard
 /// A whole broker of one or more shards in memory, on a virtual clock: the real loops, cores and gateways, no socket, one thread.
 final class PipeBroker {
     let network = PipeNetwork()
+    let router: Router
     let loops: [EventLoop]
     let shards: [Shard]
     let gateways: [MQTTGateway]
@@ -26,6 +27,7 @@ final class PipeBroker {
         limits.outputHighWater = options.outputBytesMax
         limits.outputLowWater = options.outputBytesMax / 4
         let network = network, router = Router()
+        self.router = router
         let loops = (0..<count).map { EventLoop(number: $0, kernel: PipeKernel(network), limits: limits) }
         self.loops = loops
         var shards: [Shard] = [], gateways: [MQTTGateway] = []

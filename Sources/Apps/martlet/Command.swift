@@ -23,6 +23,8 @@ struct Command: Sendable {
 
     let path: [String]
     let summary: String
+    /// What the help calls the words that may stand among the options; `nil`: none may.
+    var words: String?
     let options: [Option]
     let examples: [(line: String, about: String)]
     /// More help, after the options.
@@ -39,11 +41,13 @@ struct Arguments: Equatable {
     /// By the option's first name; a flag's values are empty strings.
     private var values: [String: [String]] = [:]
     private var grouped: [String: [[String]]] = [:]
+    /// What is neither an option nor its value.
+    private(set) var words: [String] = []
     private let firstNames: [String: String]
     /// `--help` stood where an option may stand.
     private(set) var wantsHelp = false
 
-    /// A value is the word after its option, whatever it looks like (`-m -5`), or what follows `=`. Nothing else may stand there: no command takes words.
+    /// A value is the word after its option, whatever it looks like (`-m -5`), or what follows `=`. Words stand for themselves, where the command takes any.
     init(_ words: some Sequence<String>, for command: Command) throws(CommandFailure) {
         firstNames = Dictionary(command.options.flatMap { option in option.names.map { ($0, option.names[0]) } }, uniquingKeysWith: { $1 })
         var words = words.makeIterator()
@@ -53,6 +57,10 @@ struct Arguments: Equatable {
                 return
             }
             guard word.hasPrefix("-"), word.count > 1 else {
+                if command.words != nil {
+                    self.words.append(word)
+                    continue
+                }
                 throw .usage("\(command.name): unexpected \"\(word)\"; see `martlet \(command.name) --help`")
             }
             var name = word

@@ -85,6 +85,18 @@ extension BrokerCore {
         return held.sorted { $0.position < $1.position }
     }
 
+    /// What an earlier consumer of the queue has received and not settled counts as this one's, and so against its limit.
+    public mutating func adoptReceived(by consumer: ConsumerID) {
+        let queue = consumers[consumer.number].queue, backlog = queues[queue.number].backlog, credit = consumers[consumer.number].credit
+        guard backlog != 0, !backlogs[backlog].unsettled.isEmpty else { return }
+        for position in backlogs[backlog].unsettled.positions {
+            guard let unsettled = backlogs[backlog].unsettled.value(at: position), unsettled.consumer.isNone else { continue }
+            _ = backlogs[backlog].unsettled.update(position) { $0.consumer = consumer }
+            consumers[consumer.number].outstanding += 1
+            if !credit.isNone { credits[credit.number].outstanding += 1 }
+        }
+    }
+
     mutating func putBack(_ entry: Entry, at position: UInt64, in backlog: UInt32) {
         var entry = entry
         entry.deliveries &+= entry.deliveries == .max ? 0 : 1

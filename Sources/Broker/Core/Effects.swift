@@ -63,6 +63,13 @@ public struct Effects: ~Copyable {
     /// The consumers have been dealt with.
     public mutating func removeOverflowing() { overflowing.removeAll() }
 
+    /// A consumer is gone: its token may soon be another's.
+    public mutating func forgetOverflow(of token: UInt32, _ gateway: GatewayID) {
+        for index in 0..<overflowing.count where overflowing[index].token == token && overflowing[index].gateway == gateway {
+            overflowing[index] = Overflowing(gateway: gateway, token: 0)
+        }
+    }
+
     /// The publishers have been slowed down.
     public mutating func removeCrowding() { crowding.removeAll() }
 }

@@ -100,7 +100,7 @@ extension BrokerCore {
             PeerMail.appendLeaving(number, to: &effects.mail[UInt32(membership.owner) + 1])
         }
         returnReady(of: membership.queue, &effects) { $0.membership == number }
-        release(membership.matches)
+        if !membership.matches.isNone { spentLists.append(membership.matches) }
     }
 
     /// The queue goes: it leaves all its groups.

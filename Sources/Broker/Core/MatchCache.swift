@@ -138,6 +138,7 @@ extension BrokerCore {
     private mutating func clearCache() { forgetRoutes { _, _ in true } }
 
     private mutating func forgetRoutes(where condition: (Span<UInt8>, UInt32) -> Bool) {
+        // Deliveries that have not been made yet may name them.
         var dropped: [MatchListID] = []
         cache.routes.removeAll { key, number, route in
             guard condition(key, number) else { return false }
@@ -145,23 +146,21 @@ extension BrokerCore {
             return true
         }
         cache.lastPlace = -1
-        for list in dropped { release(list) }
+        spentLists += dropped
     }
 
     private mutating func forgetRoute(at place: Int) {
-        for index in 0..<cache.routes[place: place].targets.count { release(cache.routes[place: place].targets[index].matches) }
+        for index in 0..<cache.routes[place: place].targets.count {
+            let list = cache.routes[place: place].targets[index].matches
+            if !list.isNone { spentLists.append(list) }
+        }
         cache.routes.remove(at: place)
         cache.lastPlace = -1
     }
 
-    /// Forgets a route that was good for one message, whose deliveries still need its lists of bindings.
+    /// Forgets a route that was good for one message.
     mutating func forgetUncacheableRoute() {
-        for index in 0..<cache.routes[place: uncacheablePlace].targets.count {
-            let list = cache.routes[place: uncacheablePlace].targets[index].matches
-            if !list.isNone { spentLists.append(list) }
-        }
-        cache.routes.remove(at: uncacheablePlace)
-        cache.lastPlace = -1
+        forgetRoute(at: uncacheablePlace)
         uncacheablePlace = -1
     }
 

@@ -189,6 +189,8 @@ extension BrokerCore {
         undurableQueues.removeAll(keepingCapacity: true)
         for queue in waiting {
             let backlog = queues[queue.number].backlog
+            // A queue before it may have taken it along.
+            guard backlog != 0 else { continue }
             while let first = backlogs[backlog].undurable.first, first.ticket <= durableTickets[Int(first.shard)] { backlogs[backlog].undurable.removeFirst() }
             if !backlogs[backlog].undurable.isEmpty { undurableQueues.append(queue) }
             pump(queue, into: &effects)

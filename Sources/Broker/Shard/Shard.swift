@@ -104,8 +104,12 @@ public final class Shard: LoopTenant {
     /// Settles a delivery that its gateway cannot make, after the effects that are being carried out.
     public func settleSoon(_ delivery: Delivery) { undeliverable.append((delivery.queue, delivery.position)) }
 
-    /// The queue is no more: its number may soon be another's.
-    public func forgetUndeliverable(of queue: QueueID) { undeliverable.removeAll { $0.0 == queue } }
+    /// A queue's consumer is gone, whose name with its gateway was `token`: what was to be done about it is not, because both numbers
+    /// may soon be another's.
+    public func forget(_ queue: QueueID, _ gateway: GatewayID, _ token: UInt32) {
+        undeliverable.removeAll { $0.0 == queue }
+        effects.value.forgetOverflow(of: token, gateway)
+    }
 
     // MARK: Effects
 
@@ -174,6 +178,9 @@ public final class Shard: LoopTenant {
         if core.value.isUnfinished { perform { $0.continuePumping(into: &$1) } }
         // The next tick comes at once: its flush makes room for more.
         if core.value.isUnfinished { loop.execute { _ in } }
+        // What was kept for deliveries that another shard makes has nobody else to end it.
+        core.value.finish(&effects.value)
+        if !undeliverable.isEmpty { loop.execute { _ in } }
         for peer in 0..<peers.count where !effects.value.mail[UInt32(peer) + 1].isEmpty { post(to: peer) }
         if let clock { loop.schedule(clock) }
     }
@@ -181,7 +188,7 @@ public final class Shard: LoopTenant {
     private func announceOverflows() {
         let all = (0..<effects.value.overflowing.count).map { effects.value.overflowing[$0] }
         effects.value.removeOverflowing()
-        for one in all { gateways.value[Int(one.gateway.index)].overflowed(one.token) }
+        for one in all where one.token != 0 { gateways.value[Int(one.gateway.index)].overflowed(one.token) }
     }
 
     private func post(to peer: Int) {

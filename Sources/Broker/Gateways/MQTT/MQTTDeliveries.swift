@@ -145,8 +145,8 @@ struct MQTTDeliveries: ~Copyable {
         let (identifier, isDuplicate) = identifier(for: delivery, gateway)
         prefix.removeAll()
         appendIdentifiers(delivery, gateway)
-        let isKnown = gateway.sessions.value[delivery.token].reach.takesAliases && appendAlias(of: message.address, slot, gateway)
         let properties = message.properties(of: gateway.id)
+        let isKnown = canAlias(message, form, delivery, gateway) && appendAlias(of: message.address, slot, gateway)
         MQTTEncoder.publish(
             version: .v5, topic: isKnown ? Span() : message.address, prefix: prefix.span, properties: properties, payload: message.body, qos: form.qos,
             packetIdentifier: identifier, retain: form.retain, duplicate: isDuplicate, into: &output)
@@ -161,6 +161,16 @@ struct MQTTDeliveries: ~Copyable {
         for match in gateway.shard.core.value.matches(delivery.matches) where match.tag != 0 {
             MQTTEncoder.property(.subscriptionIdentifier, match.tag, into: &prefix)
         }
+    }
+
+    /// Whether the client takes aliases, and the packet with one more property.
+    private func canAlias(_ message: borrowing Message, _ form: Form, _ delivery: Delivery, _ gateway: MQTTGateway) -> Bool {
+        guard gateway.sessions.value[delivery.token].reach.takesAliases else { return false }
+        let sizeMax = gateway.sessions.value[delivery.token].reach.packetSizeMax
+        let size = MQTTEncoder.publishSize(
+            version: .v5, topicCount: message.address.count, propertyCount: prefix.count + 3 + message.properties(of: gateway.id).count,
+            payloadCount: message.body.count, qos: form.qos)
+        return size <= Int(sizeMax)
     }
 
     /// True: the client knows the topic by the alias.

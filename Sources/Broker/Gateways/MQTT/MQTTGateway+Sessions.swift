@@ -39,6 +39,9 @@ extension MQTTGateway {
         if connect.clientID.isEmpty, connect.version != .v5, !connect.cleanStart {
             return refuse(channel, &machine, .clientIdentifierNotValid, "no client identifier for a session that is to last")  // 3.1.1: [MQTT-3.1.3-8]
         }
+        if let will = connect.will, isReserved(bytes.at(will.topic)) {
+            return refuse(channel, &machine, .notAuthorized, "a will on a topic that the server alone publishes")
+        }
         if connect.authenticationMethod != nil { return beginAuthentication(connect, in: bytes, channel, &machine) }
         return admit(connect, in: bytes, channel, &machine, authentication: nil)
     }
@@ -74,7 +77,8 @@ extension MQTTGateway {
 
     func refuse(_ channel: MQTTServerChannel, _ machine: inout MQTTServerMachine, _ reason: MQTTReason, _ text: String) -> ConnectAnswer {
         counters.connectionsRefused += 1
-        say(.connack(MQTTConnack(reason: reason)), &machine, channel.slot)
+        // An open connection's re-authentication is refused by DISCONNECT.
+        say(channel.session == 0 ? .connack(MQTTConnack(reason: reason)) : .disconnect(reason: reason), &machine, channel.slot)
         return .over(.close(.refused(text)))
     }
 
@@ -136,6 +140,7 @@ extension MQTTGateway {
         sessions.value[session].reach.takesAliases = channel.acceptAliases(min(connect.topicAliasMax, options.topicAliasMax))
         sessions.value[session].consumer = shard.core.value.addConsumer(to: queue, gateway: id, token: session, limit: window(session))
         channel.session = session
+        attachedCount += 1
         return session
     }
 
@@ -164,6 +169,7 @@ extension MQTTGateway {
         for identifier in sessions.value[session].beginResuming(shard.core.value.held(in: queue)) {
             say(.pubrel(packetIdentifier: identifier, reason: .success), &machine, slot)
         }
+        shard.core.value.adoptReceived(by: sessions.value[session].consumer)
         shard.perform {
             $0.setPresence(of: queue, true, limit: window(session), into: &$1)
             $0.pump(queue, into: &$1)
@@ -225,6 +231,7 @@ extension MQTTGateway {
         let session = channel.session
         guard session != 0 else { return }
         channel.session = 0
+        attachedCount -= 1
         let endpoint = sessions.value[session].endpoint
         log.info(
             "client disconnected",
@@ -238,6 +245,7 @@ extension MQTTGateway {
         if !publisher.isNone { shard.core.value.closePublisher(publisher) }
         shard.core.value.removeConsumer(consumer)
         let queue = sessions.value[session].queue
+        shard.forget(queue, id, session)
         let isOver = shard.perform {
             $0.setPresence(of: queue, false, into: &$1)
             return $0.detach(endpoint, lost: reason != .finished, into: &$1)
@@ -246,7 +254,6 @@ extension MQTTGateway {
     }
 
     private func remove(_ session: UInt32) {
-        shard.forgetUndeliverable(of: sessions.value[session].queue)
         subscriptionCount -= Int(sessions.value[session].subscriptions)
         sessions.value.remove(session)
     }

@@ -25,6 +25,8 @@ public final class MQTTGateway: Gateway {
     private let unaliased = Pinned(UnaliasedProperties())
     /// Connections on this shard.
     public internal(set) var connectionCount = 0
+    /// Sessions of this shard that a connection speaks for.
+    var attachedCount = 0
     /// Subscriptions of this shard's sessions, shared ones too.
     var subscriptionCount = 0
     /// On the first shard.
@@ -124,7 +126,7 @@ public final class MQTTGateway: Gateway {
     }
 
     /// Topics that the server alone publishes.
-    private func isReserved(_ topic: Span<UInt8>) -> Bool {
+    func isReserved(_ topic: Span<UInt8>) -> Bool {
         let prefix: [UInt8] = Array("$SYS/".utf8)
         return topic.count >= 5 && topic.extracting(0..<5).equals(prefix.span)
     }

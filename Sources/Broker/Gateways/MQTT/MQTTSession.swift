@@ -54,12 +54,19 @@ struct MQTTSession: ~Copyable {
 
     /// PUBACK, PUBCOMP, or a PUBREC that refuses: the identifier is free, and this is where its message was.
     @inline(__always) mutating func freeIdentifier(_ identifier: UInt16) -> UInt64? {
-        identifiers.remove(UInt64(identifier)).map { $0 & ~Self.released }
+        if !identifiersAgain.isEmpty, isToComeAgain(identifier) { return nil }
+        return identifiers.remove(UInt64(identifier)).map { $0 & ~Self.released }
+    }
+
+    /// Its message waits to be given again: what the client says of it is about an earlier connection's.
+    @inline(never) private func isToComeAgain(_ identifier: UInt16) -> Bool {
+        guard let position = identifiers.value(at: UInt64(identifier)) else { return false }
+        return identifiersAgain[position & ~Self.released] == identifier
     }
 
     /// PUBREC: where its message is, if it was not released before; nil if the identifier is not in use.
     mutating func release(_ identifier: UInt16) -> (position: UInt64, isFirst: Bool)? {
-        guard let position = identifiers.value(at: UInt64(identifier)) else { return nil }
+        guard let position = identifiers.value(at: UInt64(identifier)), identifiersAgain.isEmpty || !isToComeAgain(identifier) else { return nil }
         _ = identifiers.update(UInt64(identifier)) { $0 |= Self.released }
         return (position & ~Self.released, position & Self.released == 0)
     }

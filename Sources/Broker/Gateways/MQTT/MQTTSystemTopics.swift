@@ -147,7 +147,7 @@ extension MQTTGateway {
         sample.core = shard.core.value.counters
         sample.bytesReceived = shard.loop.counters.bytesRead
         sample.bytesSent = shard.loop.counters.bytesWritten
-        sample.connected = UInt64(connectionCount)
+        sample.connected = UInt64(attachedCount)
         sample.sessions = UInt64(sessions.value.count)
         sample.subscriptions = UInt64(subscriptionCount)
         sample.sharedSubscriptions = UInt64(shard.core.value.membershipCount)
