@@ -11,6 +11,8 @@ struct MQTTMosquittoReconnectTests {
         options.version = version
         options.reconnect.delayMin = .milliseconds(20)
         options.reconnect.delayMax = .milliseconds(50)
+        // The first connection may be cut too.
+        options.reconnect.includesFirst = true
         options.cleanStart = version == .v5
         if !keepsSession { options.reconnect.sessionExpiry = .zero }
         return options

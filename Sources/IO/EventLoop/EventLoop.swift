@@ -138,6 +138,9 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// The descriptor of a row, -1 if it has none: for asking the kernel about it.
     public func descriptor(of slot: UInt32) -> Int32 { slots[Int(slot)].descriptor }
 
+    /// Whether the peer has ended its stream, even if what it sent before is unread. A system call.
+    public func hasPeerEnded(_ slot: UInt32) -> Bool { kernel.hasPeerEnded(slots[Int(slot)].descriptor) }
+
     /// Writes what a connection's output holds before the tick ends, because it has grown large. Answers whether it is below
     /// `limit` now. What an error means is left to the flush.
     public func flushEarly(_ slot: UInt32, limit: Int) -> Bool {

@@ -27,6 +27,8 @@ final class MQTTClientSession {
     private var openSince = Instant.never
     /// Attempts since the last connection that held.
     private var attempt = 0
+    /// In a row.
+    private var takeovers = 0
 
     private var identifiers = MQTTIdentifiers()
     private var publishing: MQTTPublishing
@@ -115,7 +117,8 @@ final class MQTTClientSession {
         subscriptions.connectionLost(&identifiers)
         if phase == .open, loop.now - openSince >= options.reconnect.stableAfter { attempt = 0 }
         let triesAgain = options.reconnect.isEnabled && (hasBeenOpen || options.reconnect.includesFirst)
-        guard triesAgain, error.isCurable, attempt < options.reconnect.attemptsMax, connecting?.isAbandoned != true else { return end(error) }
+        let isCurable = isTakenOverByItself(error) || error.isCurable
+        guard triesAgain, isCurable, attempt < options.reconnect.attemptsMax, connecting?.isAbandoned != true else { return end(error) }
         attempt += 1
         phase = .waiting
         let delay = options.reconnect.delay(before: attempt, chance: .random(in: 0..<1))
@@ -125,6 +128,16 @@ final class MQTTClientSession {
         trace("connecting again in \(delay)")
         pause = MQTTReconnectClock(self, at: loop.now + delay)
         if let pause { loop.add(clock: pause) }
+    }
+
+    /// A server may see the CONNECT of a connection that broke after that of the next one, which it then takes over.
+    private func isTakenOverByItself(_ error: MQTTClientError) -> Bool {
+        guard case .connectionLost(_, .disconnected(.sessionTakenOver, _)) = error, phase == .open else {
+            takeovers = 0
+            return false
+        }
+        takeovers += 1
+        return attempt > 0 && takeovers <= 3 && loop.now - openSince < .seconds(1)
     }
 
     /// The pause is over.
