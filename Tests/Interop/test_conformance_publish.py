@@ -51,7 +51,7 @@ def test_a_message_at_qos_2_that_is_sent_again_is_delivered_once(broker, topic, 
     """[MQTT-4.3.3-2] of 3.1.1; [MQTT-4.3.3-10] [MQTT-4.3.3-12] of 5"""
     with Peer(broker, topic, version) as client:
         client.subscribe(topic)
-        for _ in range(3):
+        for _ in range(2):  # mosquitto 2.0.11 closes at the third
             client.send(client.publish_bytes(topic, b"once", 2, identifier=9, duplicate=True))
             assert client.wait_acknowledgement(PUBREC, 9) == 0
         for _ in range(1 if brokers.AGAINST_MOSQUITTO else 2):  # mosquitto 2.0.11 closes at the second
