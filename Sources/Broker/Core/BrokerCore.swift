@@ -57,8 +57,8 @@ public struct BrokerCore: ~Copyable {
     var replayOfBinding = PositionTable<UInt32>()
     /// Queues whose replays are to go on.
     var replayingQueues: [QueueID] = []
-    /// Publishers with acknowledgements owed.
-    var waitingPublishers: [PublisherID] = []
+    /// Numbers of publishers with acknowledgements owed.
+    var waitingPublishers = PositionTable<UInt8>()
     var endpointDeadlines = EndpointDeadlines()
     public internal(set) var now = Instant(nanoseconds: 0)
     public internal(set) var wallTime = WallTime(milliseconds: 0)

@@ -18,7 +18,7 @@ extension BrokerCore {
         let result = distribute(message, receipt: ReceiptID(publisher: publisher, number: number), &effects)
         if effects.fullness > 0 { slow(publisher, by: effects.fullness, &effects) }
         if result.ticket == 0, result.ownersAwaited == 0, publishers[publisher.number].waiting.isEmpty { return result.outcome }
-        if publishers[publisher.number].waiting.isEmpty { waitingPublishers.append(publisher) }
+        if publishers[publisher.number].waiting.isEmpty { waitingPublishers.insert(0, at: UInt64(publisher.number)) }
         publishers[publisher.number].waiting.append(Receipt(tag: tag, ownersAwaited: result.ownersAwaited, ticket: result.ticket, outcome: result.outcome))
         return nil
     }
@@ -27,7 +27,7 @@ extension BrokerCore {
     public mutating func confirm(_ publisher: PublisherID, tag: UInt64) -> PublishOutcome? {
         if publishers[publisher.number].waiting.isEmpty {
             if lastTicket <= durableTicket { return .routed }
-            waitingPublishers.append(publisher)
+            waitingPublishers.insert(0, at: UInt64(publisher.number))
         }
         publishers[publisher.number].waiting.append(Receipt(tag: tag, ownersAwaited: 0, ticket: lastTicket, outcome: .routed))
         return nil
@@ -151,7 +151,7 @@ extension BrokerCore {
 
     /// Its acknowledgements are wanted no more.
     public mutating func closePublisher(_ id: PublisherID) {
-        if !publishers[id.number].waiting.isEmpty { waitingPublishers.removeAll { $0 == id } }
+        _ = waitingPublishers.remove(UInt64(id.number))
         publishers.remove(id.number)
     }
 
@@ -168,12 +168,7 @@ extension BrokerCore {
                 Acknowledgement(
                     token: publishers[id.number].token, gateway: publishers[id.number].gateway, tag: receipt.tag, outcome: receipt.outcome))
         }
-    }
-
-    private mutating func forgetServedPublishers() {
-        var waiting: [PublisherID] = []
-        for publisher in waitingPublishers where !publishers[publisher.number].waiting.isEmpty { waiting.append(publisher) }
-        waitingPublishers = waiting
+        _ = waitingPublishers.remove(UInt64(id.number))
     }
 
     // MARK: The journal
@@ -181,8 +176,7 @@ extension BrokerCore {
     /// Everything up to this ticket is on disk: acknowledgements and deliveries that waited for it may go.
     public mutating func journalCompleted(upTo ticket: UInt64, into effects: inout Effects) {
         durable(ticket, from: shard, &effects)
-        for publisher in waitingPublishers { releaseReceipts(of: publisher, &effects) }
-        forgetServedPublishers()
+        for number in waitingPublishers.positions { releaseReceipts(of: PublisherID(UInt32(number)), &effects) }
         for other in 0..<durableTickets.count where shardsAwaitingDisk & 1 << UInt64(other) != 0 {
             PeerMail.appendDurable(ticket, to: &effects.mail[UInt32(other) + 1])
         }
@@ -218,7 +212,6 @@ extension BrokerCore {
             if letter.fullness > 0 { slow(id, by: letter.fullness, &effects) }
             if letter.outcome == .refused { publishers[id.number].waiting[index].outcome = .refused }
             releaseReceipts(of: id, &effects)
-            if publishers[id.number].waiting.isEmpty { waitingPublishers.removeAll { $0 == id } }
         case .joining: if let joining = letter.joining { admit(joining, from: origin, &effects) }
         case .leaving: dismiss(Feed.Name(shard: origin, membership: letter.membership), &effects)
         case .presence: setPresence(of: Feed.Name(shard: origin, membership: letter.membership), letter.isPresent, letter.limit, &effects)
@@ -229,7 +222,7 @@ extension BrokerCore {
 
     /// Whether its publisher is still there and waits for it: a number is never used twice.
     private func isKnown(_ receipt: ReceiptID) -> Bool {
-        guard waitingPublishers.contains(receipt.publisher) else { return false }
+        guard waitingPublishers.value(at: UInt64(receipt.publisher.number)) != nil else { return false }
         let first = publishers[receipt.publisher.number].firstReceipt
         return receipt.number >= first && receipt.number < first + UInt64(publishers[receipt.publisher.number].waiting.count)
     }
