@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test unit interop lint format check check-thread check-loops check-address bench clean system-build system-test
+.PHONY: help run build test unit interop conformance lint format check check-thread check-loops check-address bench clean system-build system-test
 unit check-thread check-address: export SWIFT_BACKTRACE = enable=no
 
 RELEASE := swift build -c release --static-swift-stdlib
@@ -26,6 +26,11 @@ unit: system-build ## `swift test` alone, FILTER=name for some
 interop: system-test .venv/paho1/.installed .venv/paho2/.installed ## pytest against the release build, PYTEST="-k name" for some
 	$(RELEASE) --product martlet
 	.venv/paho2/bin/python -m pytest Tests/Interop $(PYTEST)
+
+conformance: system-test ## runs SUITE=PATH, a checkout of paho.mqtt.testing, into Documentation/conformance; PEER=mosquitto prints its result
+	@test -n "$(SUITE)" || { echo "make conformance SUITE=PATH: PATH is a checkout of https://github.com/eclipse/paho.mqtt.testing" >&2; exit 64; }
+	$(if $(PEER),,$(RELEASE) --product martlet)
+	python3 Tests/Interop/conformance.py '$(SUITE)' $(if $(PEER),--peer $(PEER),--output Documentation/conformance/paho.md)
 
 check: check-thread check-loops check-address ## the tests under the thread and the address sanitizer, interop on four loops too
 

@@ -21,7 +21,8 @@ func tests(_ folder: String, needs: [Target.Dependency]) -> Target {
 }
 
 let program: [Target.Dependency] = [
-    "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletMQTT", "MartletMQTTProtocol", "MartletServer",
+    "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTT",
+    "MartletMQTTProtocol", "MartletServer",
 ]
 
 let package = Package(
@@ -68,6 +69,10 @@ let package = Package(
 
         .executableTarget(name: "martlet", dependencies: program, path: "Sources/Apps/martlet", swiftSettings: safeRooms),
 
+        // The core's own speed and memory, without a socket: see Benchmarks/README.md.
+        .executableTarget(
+            name: "bench-core", dependencies: ["MartletBytes", "MartletCollections", "MartletCore"], path: "Benchmarks/core", swiftSettings: unsafeRooms),
+
         tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
         tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe"]),
         tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol"]),
@@ -79,7 +84,7 @@ let package = Package(
                 "CLinux", "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletCore",
                 "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletServer", "MartletSettings",
             ]),
-        tests("Apps", needs: ["martlet"]),
+        tests("Apps", needs: ["martlet", "MartletLogging", "MartletMQTT", "MartletMQTTProtocol"]),
         tests("Tidy", needs: []),
     ],
     swiftLanguageModes: [.v6]

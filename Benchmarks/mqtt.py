@@ -37,6 +37,8 @@ THROUGHPUT = {
     "QoS 1, 1 to 1, window 100": "--qos 1 --window 100",
     "QoS 1, 10 pairs, window 20": "--qos 1 --pubs 10 --subs 10 --window 20",
     "QoS 1, fan-out 100": "--qos 1 --layout fanout --subs 100 --window 10 --e2e 10",
+    "QoS 2, 1 to 1, window 100": "--qos 2 --window 100",
+    "QoS 2, 10 pairs, window 20": "--qos 2 --pubs 10 --subs 10 --window 20",
 }
 LATENCY = {
     "QoS 0 at 5,000/s": "--rate 5000",

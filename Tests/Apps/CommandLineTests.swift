@@ -68,7 +68,7 @@ private func refusal(_ words: String...) -> String {
         #expect(outcome("--version") == "help martlet \(Martlet.version)")
         #expect(outcome("serv") == "64 unknown command \"serv\"; did you mean \"serve\"?")
         #expect(outcome("mqtt", "sbu") == "64 unknown command \"mqtt sbu\"; did you mean \"mqtt sub\"?")
-        #expect(outcome("mqtt") == "64 a command is missing; one of: mqtt pub, mqtt sub; see `martlet --help`")
+        #expect(outcome("mqtt") == "64 a command is missing; one of: mqtt pub, mqtt sub, mqtt rr; see `martlet --help`")
         #expect(outcome("help", "me").hasPrefix("64 unknown command"))
         #expect(outcome().hasPrefix("64 a command is missing"))
     }

@@ -1,3 +1,6 @@
+import MartletLogging
+import MartletMQTT
+import MartletMQTTProtocol
 import Testing
 
 @testable import martlet
@@ -27,13 +30,13 @@ private func refusal(subscribe words: String...) -> String {
         let options = try publish("-t", "a/b", "-m", "21.5")
         #expect(options.topic == "a/b")
         #expect(options.source == .text("21.5"))
-        #expect(options.qos == 0)
+        #expect(options.qos == .atMostOnce && !options.retain)
         #expect(options.connection == MQTTConnectionOptions())
         #expect(options.connection.host == "localhost")
         #expect(options.connection.port == 1883)
         #expect(options.connection.keepAliveSeconds == 60)
         #expect(options.connection.cleanSession)
-        #expect(options.connection.version == .v311)
+        #expect(options.connection.version == .v3_1_1)
     }
 
     @Test func `every flag of a connection arrives`() throws {
@@ -62,12 +65,12 @@ private func refusal(subscribe words: String...) -> String {
     @Test func `a subscription's flags arrive`() throws {
         let options = try subscribe("-t", "a/+", "-t", "#", "-q", "1", "-v", "-C", "3", "-W", "5")
         #expect(options.topicFilters == ["a/+", "#"])
-        #expect(options.qos == 1)
-        #expect(options.isVerbose)
+        #expect(options.qos == .atLeastOnce)
+        #expect(options.print.format == .topicAndPayload)
         #expect(options.messageCountMax == 3)
-        #expect(options.timeout == .seconds(5))
+        #expect(options.print.timeout == .seconds(5))
         let least = try subscribe("-t", "a")
-        #expect(!least.isVerbose && least.messageCountMax == nil && least.timeout == nil && least.qos == 0)
+        #expect(least.print.format == .payload && least.messageCountMax == nil && least.print.timeout == nil && least.qos == .atMostOnce)
     }
 
     @Test func `a URL says server, credentials and topic at once`() throws {
@@ -93,7 +96,18 @@ private func refusal(subscribe words: String...) -> String {
         #expect(refusal(subscribe: "-t", "a", "-C", "0").contains("-C 0: not a whole number from 1"))
         #expect(refusal(subscribe: "-t", "a", "-p", "0").contains("-p 0: not a whole number from 1 to 65535"))
         #expect(refusal(subscribe: "-t", "a", "-h", "") == "-h: the host is empty")
-        #expect(refusal(subscribe: "-t", "a", "-V", "31") == "-V 31: the versions are 311 and 5")
+        #expect(refusal(subscribe: "-t", "a", "-V", "4") == "-V 4: the versions are 5, 311 and 31")
+        #expect(refusal(subscribe: "-t", "a", "-V", "311", "-D", "connect", "receive-maximum", "5").contains("leave out -V 311"))
+        #expect(refusal(subscribe: "-t", "a", "-D", "connect", "user-property", "x").contains("-D needs more words"))
+        #expect(refusal(publish: "-t", "a", "-n", "-D", "publish", "nonsense", "x").contains("no such property"))
+        #expect(refusal(subscribe: "-t", "a", "--will-qos", "1").contains("add --will-topic"))
+        #expect(refusal(subscribe: "-t", "a", "-F", "%z").contains("%z is unknown"))
+        for flag in [["--cafile", "x"], ["--cert", "x"], ["--key", "x"], ["--insecure"], ["--ws"]] {
+            let sentence = refusal { () throws(CommandFailure) in
+                _ = try MQTTSubscribeOptions(Arguments(["-t", "a"] + flag, for: MQTTCommands.subscribe))
+            }
+            #expect(sentence.hasPrefix(flag[0]) && sentence.contains("this build has no"))
+        }
         #expect(refusal(subscribe: "-t", "a", "-c").contains("add -i ID"))
         #expect(refusal(subscribe: "-t", "a", "-P", "x").contains("[MQTT-3.1.2-22]"))
         #expect(refusal(subscribe: "-t", "a", "-P", "x", "-V", "5") == "accepted")
@@ -104,6 +118,73 @@ private func refusal(subscribe words: String...) -> String {
         "mqtt://%ff@h/t",
     ])
     func `a bad URL is refused`(url: String) { #expect(refusal(subscribe: "-L", url).hasPrefix("-L")) }
+
+    @Test func `properties, wills and session expiry arrive`() throws {
+        let options = try publish(
+            "-t", "a", "-n", "-r", "-q", "2", "-i", "x", "-c", "-x", "60", "--will-topic", "w", "--will-payload", "gone", "--will-qos", "1", "--will-retain",
+            "-D", "PUBLISH", "user-property", "a", "1", "-D", "publish", "user-property", "a", "2", "-D", "publish", "content-type", "text/plain",
+            "-D", "will", "will-delay-interval", "5", "-D", "connect", "receive-maximum", "7", "-D", "will", "payload-format-indicator", "1")
+        #expect(options.qos == .exactlyOnce && options.retain)
+        let connection = options.connection
+        #expect(connection.version == .v5)
+        #expect(connection.properties.publish.userProperties == [MQTTUserProperty("a", "1"), MQTTUserProperty("a", "2")])
+        #expect(connection.properties.publish.contentType == "text/plain")
+        var properties = MQTTProperties()
+        properties.isText = true
+        let will = MQTTWillMessage(topic: "w", payload: Array("gone".utf8), qos: .atLeastOnce, retain: true, delay: .seconds(5), properties: properties)
+        #expect(connection.will == will)
+        let client = connection.clientOptions(reconnects: false)
+        #expect(client.receiveMaximum == 7 && client.sessionExpiry == .seconds(60) && !client.cleanStart && client.will == will)
+        #expect(try subscribe("-t", "a", "-V", "31").connection.version == .v3_1)
+        #expect(try subscribe("-t", "a", "-c", "-i", "x").connection.clientOptions(reconnects: true).sessionExpiry == .seconds(4_294_967_295))
+    }
+
+    @Test func `a request needs its topics and one source`() throws {
+        func request(_ words: String...) throws(CommandFailure) -> MQTTRequestOptions { try MQTTRequestOptions(Arguments(words, for: MQTTCommands.request)) }
+        let options = try request("-t", "q", "-e", "a", "-m", "x")
+        #expect((options.topic, options.responseTopic, options.source) == ("q", "a", .text("x")))
+        #expect(options.connection.version == .v5)
+        #expect(refusal { () throws(CommandFailure) in _ = try request("-t", "q", "-m", "x") }.contains("add -e TOPIC"))
+        #expect(refusal { () throws(CommandFailure) in _ = try request("-t", "q", "-e", "a/+", "-m", "x") }.contains("has a wildcard"))
+    }
+
+    private func line(_ format: String, _ message: MQTTMessage) throws -> String {
+        var output: [UInt8] = []
+        _ = try MQTTOutputFormat(format).append(message, at: LocalTime(wallNanoseconds: 1_470_818_943_786_368_637), to: &output)
+        return String(decoding: output, as: UTF8.self)
+    }
+
+    /// mosquitto_sub 2.0.11 printed these.
+    @Test(arguments: [
+        ("%t|%p|%q|%r|%l|%A|%C|%D|%E|%F|%P|%R|%S|%%|@@|\\t", "t/aä|hé\"l\\lo/\tx|1|0|11||text/x|cd\"|77|1|k1:v1 k2:v\"2|r/t||%|@|\t\n"),
+        ("[%10t][%-10t][%.3t][%10.3t]", "[     t/aä][t/aä     ][t/a][       t/a]\n"),
+        (
+            "[%05l][%-5l][%5l][%05m][%8E][%08E][%5F][%05F][%5A][%8C][%.2C]",
+            "[00011][11   ][   11][00000][      77][00000077][    1][00001][     ][  text/x][te]\n"
+        ),
+        ("[%12x][%012x][%-30x][%8p][%-20p]", "[  68c3a9226c][0068c3a9226c][68c3a9226c                    ][hé\"l\\lo][hé\"l\\lo/\tx         ]\n"),
+        ("%U @N", "1470818943.786368637 786368637\n"),
+    ])
+    func `messages are printed as mosquitto_sub does`(_ format: String, _ expected: String) throws {
+        var message = MQTTMessage(topic: "t/aä", payload: Array("hé\"l\\lo/\tx".utf8), qos: .atLeastOnce)
+        message.properties.contentType = "text/x"
+        message.properties.userProperties = [MQTTUserProperty("k1", "v1"), MQTTUserProperty("k2", "v\"2")]
+        message.properties.responseTopic = "r/t"
+        message.properties.correlationData = Array("cd\"".utf8)
+        message.properties.messageExpiry = .seconds(77)
+        message.properties.isText = true
+        #expect(try line(format, message) == expected)
+    }
+
+    @Test func `JSON payloads are read and written again, others are complained of`() throws {
+        let message = MQTTMessage(topic: "a", payload: Array(#"{"a": 1 , "b":[1,2.50, true,null,{}],"c":"\u00e9\n\ud83d\ude00"}"#.utf8))
+        #expect(try line("%J", message).hasSuffix(#""payload":{"a":1,"b":[1,2.5,true,null,{}],"c":"é\n😀"}}"# + "\n"))
+        for bad in ["", "{", "[1,]", "{\"a\"}", "01x", "nul", "\"\u{1}\"", "1 2", "\"\\ud800\"", String(repeating: "[", count: 10_000)] {
+            var output: [UInt8] = []
+            let complaint = try MQTTOutputFormat("%J").append(MQTTMessage(topic: "a", payload: Array(bad.utf8)), at: .now, to: &output)
+            #expect(complaint == "Error: Message payload is not valid JSON on topic a.", "\(bad)")
+        }
+    }
 
     @Test func `a URL and a host contradict each other`() {
         #expect(refusal(subscribe: "-L", "mqtt://h/t", "-p", "1") == "-L says host and port: leave out -h and -p")

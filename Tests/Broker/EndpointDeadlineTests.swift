@@ -39,7 +39,7 @@ import Testing
             let endpoint = open(bench, "again", lifetime: .seconds(86_400))
             bench.core.value.deleteEndpoint(endpoint, into: &bench.effects.value)
         }
-        #expect(bench.core.value.endpointDeadlineCount < 3000)
+        #expect(bench.core.value.scheduledEndpointCount < 3000)
         #expect(wake(bench, at: 20) == others.count)
         #expect(wake(bench, at: 100_000) == 0)
         #expect(bench.core.value.deadline == .never)

@@ -9,7 +9,7 @@ import Testing
 
     private func broker(_ form: Form) -> PipeBroker { PipeBroker(shards: form.shards, latency: form.latency) }
 
-    @Test("[MQTT-4.3.3-8] A QoS 2 message that is sent again before its PUBREL is published once", arguments: MQTTGatewayTests.forms)
+    @Test("[MQTT-4.3.3-10] A QoS 2 message that is sent again before its PUBREL is published once", arguments: MQTTGatewayTests.forms)
     func receivedOnce(form: Form) {
         let broker = broker(form)
         let subscriber = broker.connected("s", on: 1)

@@ -268,6 +268,18 @@ import Testing
         #expect(Self.replay(bench, "", hub: reject) == [])
     }
 
+    @Test("Endpoints that are opened and deleted leave no deadlines behind") func deadlines() {
+        let bench = CoreBench()
+        let identity = Array("me".utf8)
+        for _ in 0..<10_000 {
+            _ = bench.router.claim(identity.span, for: 0)
+            let endpoint = bench.core.value.openEndpoint(identity.span, gateway: bench.gateway, queue: QueuePolicy(), lifetime: .seconds(600))
+            #expect(bench.core.value.detach(endpoint, lost: true, into: &bench.effects.value) == false)
+            bench.core.value.deleteEndpoint(endpoint, into: &bench.effects.value)
+        }
+        #expect(bench.core.value.scheduledEndpointCount <= 200)
+    }
+
     @Test("A kept message waits for the disk, as a durable queue's does") func journaled() {
         let bench = CoreBench(isJournaled: true)
         let publisher = bench.core.value.openPublisher(gateway: bench.gateway, token: 1)

@@ -14,12 +14,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 
 import brokers
 
-CASE_SECONDS = 120
+CASE_SECONDS = 60
 SUITES = {"client_test.py": "MQTT 3.1.1", "client_test5.py": "MQTT 5.0"}
 # What the suite's own servers are told, as its README and its tests presume it.
 SETTINGS = {"mqtt.denySubscribe": "test/nosubscribe", "mqtt.serverKeepAlive": "60s"}
@@ -35,13 +36,16 @@ MISTAKES = {
 class Result(unittest.TestResult):
     """Notes every case's outcome, and cuts one that waits for ever."""
 
-    def __init__(self):
+    too_long = f"no end after {CASE_SECONDS} s"
+
+    def __init__(self, cases):
         super().__init__()
-        self.cases = {}
+        self.cases = cases
 
     def startTest(self, test):
         super().startTest(test)
-        # Again and again: the suite catches everything where it waits for a packet.
+        self.running = test._testMethodName
+        self.expired = 0
         signal.setitimer(signal.ITIMER_REAL, CASE_SECONDS, 2)
 
     def stopTest(self, test):
@@ -69,14 +73,20 @@ def run_file(path, port, output):
     """In the suite's process: its `__main__` as it is, but for `unittest.main`, which would end the process and keep the outcomes to itself."""
 
     def expired(*_):
-        raise TimeoutError(f"no end after {CASE_SECONDS} s")
+        result.expired += 1
+        if result.expired < 5:
+            raise TimeoutError(result.too_long)
+        # The suite swallows what is raised where it waits: the case ends with its process, and another one goes on behind it.
+        result.cases[result.running] = ("fail", result.too_long)
+        output.write_text(json.dumps(result.cases))
+        os._exit(1)
 
     def collect(*_, **__):
         module = sys._getframe(1).f_globals
         tests = unittest.defaultTestLoader.loadTestsFromTestCase(module["Test"])
-        tests.run(result)
+        unittest.TestSuite(test for test in tests if test._testMethodName not in result.cases).run(result)
 
-    result = Result()
+    result = Result(json.loads(output.read_text()) if output.exists() else {})
     signal.signal(signal.SIGALRM, expired)
     unittest.main = collect
     sys.path.insert(0, str(path.parent))
@@ -91,13 +101,27 @@ def run_file(path, port, output):
     os._exit(0)
 
 
+def run_process(path, port, output):
+    """Until a process comes to the end of the file."""
+    words = [sys.executable, __file__, str(path), "--port", str(port), "--output", str(output)]
+    environment = brokers.environment(PYTHONDONTWRITEBYTECODE="1")
+    for _ in range(40):
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment, timeout=1800)
+        if done.returncode == 0:
+            return
+        if not output.exists():
+            print(done.stderr[-2000:], file=sys.stderr)
+            return
+
+
 def start_server(peer, folder):
     if peer == "mosquitto":
         denied = Path(folder) / "acl"
         denied.write_text("topic readwrite #\ntopic deny test/nosubscribe\n")
         return brokers.Mosquitto(folder, f"acl_file {denied}")
     words = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
-    return brokers.Martlet(*words)
+    # One loop: test_subscribe_options publishes before it has the other client's SUBACK, and across loops the subscription may then be the later one.
+    return brokers.Martlet(*words, loops=1)
 
 
 def version(peer):
@@ -119,19 +143,15 @@ def run(suite, peer):
             assert (folder / name).exists(), f"{folder / name} is not there: SUITE must be a checkout of eclipse/paho.mqtt.testing"
             server = start_server(peer, scratch)
             output = Path(scratch) / f"{name}.json"
-            words = [sys.executable, __file__, str(folder / name), "--port", str(server.port), "--output", str(output)]
-            environment = brokers.environment(PYTHONDONTWRITEBYTECODE="1")
-            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
-            running.append((name, server, process, output))
+            running.append((name, server, output, threading.Thread(target=run_process, args=(folder / name, server.port, output))))
+        for *_, thread in running:
+            thread.start()
         outcomes = {}
-        for name, server, process, output in running:
-            try:
-                _, said = process.communicate(timeout=30 * 60)
-            finally:
-                process.kill()
-                survived = server.is_running()
-                code, _ = server.stop()
-            assert output.exists(), f"{name} did not run:\n{said[-2000:]}"
+        for name, server, output, thread in running:
+            thread.join()
+            survived = server.is_running()
+            code, _ = server.stop()
+            assert output.exists(), f"{name} did not run"
             assert survived and code == 0, f"the server ended with {code} under {name}:\n" + "\n".join(server.lines[-20:])
             outcomes[name] = json.loads(output.read_text())
     return outcomes
@@ -150,7 +170,9 @@ def report(suite, peer, outcomes):
         f"- Server: {version(peer)}",
     ]
     if peer == "martlet":
-        lines.append("- Settings: " + ", ".join(f"`{key}={value}`" for key, value in SETTINGS.items()))
+        lines.append("- Settings: " + ", ".join(f"`{key}={value}`" for key, value in SETTINGS.items()) + ", `loops=1`")
+        lines.append("- One loop, because `test_subscribe_options` publishes before it has the other client's SUBACK (it waits for the wrong client's): on two")
+        lines.append("  loops the message may come first. Section 3.8.4 of MQTT 5.0: a subscription counts from when it is acknowledged at the latest.")
     for name, cases in outcomes.items():
         passed = sum(outcome == "pass" for outcome, _ in cases.values())
         lines += ["", f"## {SUITES[name]}: `{name}`, {passed} of {len(cases)} pass", "", "| case | result | |", "|---|---|---|"]

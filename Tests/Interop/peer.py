@@ -266,5 +266,6 @@ class Peer(Connection):
             raw = reader.rest()
             if kind == DISCONNECT:
                 assert raw == b"", "nothing follows a DISCONNECT"
+                self.disconnected_with = Reader(body[1:]).properties() if len(body) > 1 else {}
                 return body[0] if body else 0
         return None

@@ -498,3 +498,23 @@ def test_without_problem_information_there_are_no_reason_strings(broker, topic):
     with Peer(broker, topic, named={"request_problem": 0}) as client:
         client.publish(f"{topic}/nobody", b"x", 1)
         assert not {"reason", "user"} & set(client.acknowledged_with)
+
+
+@both
+def test_what_a_client_may_not_publish_is_acknowledged_and_dropped(broker, topic, version):
+    """[MQTT-3.3.5-2] of 3.1.1; MQTT 5 says 0x87, and the identifier of a refusing PUBREC means a new message: [MQTT-4.3.3-9]."""
+    if brokers.AGAINST_MOSQUITTO:
+        pytest.skip("mosquitto 2.0.11 lets it pass")
+    with Peer(broker, topic, version) as client:
+        client.subscribe("$SYS/test/#", topic)
+        assert client.publish("$SYS/test/a", b"x", 1) == (0x87 if version == 5 else 0)
+        client.send(client.publish_bytes("$SYS/test/a", b"x", 2, identifier=77))
+        assert client.wait_acknowledgement(PUBREC, 77) == (0x87 if version == 5 else 0)
+        if version == 4:
+            client.acknowledge(PUBREL, 77)
+            assert client.wait_acknowledgement(PUBCOMP, 77) == 0
+        client.send(client.publish_bytes(topic, b"new", 2, identifier=77))
+        assert client.wait_acknowledgement(PUBREC, 77) == 0
+        client.acknowledge(PUBREL, 77)
+        assert client.wait_acknowledgement(PUBCOMP, 77) == 0
+        assert client.message()[:2] == (topic, b"new")

@@ -27,8 +27,8 @@ def test_a_refused_filter_does_not_refuse_the_others(serve, topic, version):
     """[MQTT-3.8.4-5] [MQTT-3.9.3-1] of 3.1.1, [MQTT-3.8.4-7] of 5"""
     server = serve("--set", "mqtt.denySubscribe=secret/#")
     with Peer(server, topic, version) as client:
-        codes = client.subscribe("a", "secret/#", "secret/x", "b")
-        assert codes == [2, 0x87 if version == 5 else 0x80, 0x87 if version == 5 else 0x80, 2]
+        codes = client.subscribe("a", "secret/#", "b")
+        assert codes == [2, 0x87 if version == 5 else 0x80, 2]
         client.publish("secret/x", b"", 1)
         client.publish("b", b"", 1)
         assert client.message().topic == "b"

@@ -145,4 +145,30 @@ struct MQTTMosquittoTests {
             #expect(error.isUnreachable)
         }
     }
+
+    /// The examples of the documentation, as they stand there.
+    @Test func `the examples of the documentation work`() async throws {
+        let server = try await MosquittoServer()
+        let lines = ["1", "2"]
+        try await MQTTClient.withConnection(to: server.url, clientID: "meter-7") { client in
+            try await client.publish("21.5", to: "home/kitchen/temperature", qos: .atLeastOnce, retain: true)
+            try await client.pipelined { pipeline in
+                for line in lines { try await pipeline.publish(line, to: "numbers", qos: .atLeastOnce) }
+            }
+            try await client.subscribe(to: "home/+/temperature") { messages in
+                for try await message in messages {
+                    #expect(message.text == "21.5")
+                    break
+                }
+            }
+            try await client.subscribe(to: "meters/+/commands") { commands in
+                async let answer = try await client.request("status", to: "meters/7/commands")
+                for try await command in commands {
+                    try await client.respond(to: command, with: Array("fine".utf8))
+                    break
+                }
+                #expect(try await answer.text == "fine")
+            }
+        }
+    }
 }

@@ -318,6 +318,22 @@ import Testing
         }
     }
 
+    @Test func `a connection that its own predecessor takes over is made again`() async {
+        let gate = Gate()
+        let task = server.run(options) { _ in await gate.pass() }
+        #expect(await isOpen(1))
+        await cutAndReturn(sessionPresent: true)
+        server.send(.disconnect(reason: .sessionTakenOver, text: ""))
+        await server.settle()
+        await server.advance(by: .seconds(2))
+        #expect(await isOpen(3))
+        gate.open()
+        guard case .success? = await server.end(of: task) else {
+            Issue.record("expected the end of the scope")
+            return
+        }
+    }
+
     @Test(arguments: [false, true]) func `the first connection fails at once, or is tried until it holds`(_ includesFirst: Bool) async {
         var options = options
         options.reconnect.includesFirst = includesFirst

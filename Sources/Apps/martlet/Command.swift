@@ -9,14 +9,22 @@ struct Command: Sendable {
         let value: String?
         let repeats: Bool
         let about: String
+        /// How many words it takes, by the first of them.
+        var wordCount: @Sendable ([String]) -> Int = { _ in 1 }
 
         static func flag(_ names: String..., about: String) -> Option { Option(names: names, value: nil, repeats: false, about: about) }
         static func one(_ names: String..., value: String, about: String) -> Option { Option(names: names, value: value, repeats: false, about: about) }
+        /// Takes several words each time; `Arguments.groups` gives them.
+        static func group(_ names: String..., value: String, about: String, wordCount: @escaping @Sendable ([String]) -> Int) -> Option {
+            Option(names: names, value: value, repeats: true, about: about, wordCount: wordCount)
+        }
         static func many(_ names: String..., value: String, about: String) -> Option { Option(names: names, value: value, repeats: true, about: about) }
     }
 
     let path: [String]
     let summary: String
+    /// What the help calls the words that may stand among the options; `nil`: none may.
+    var words: String?
     let options: [Option]
     let examples: [(line: String, about: String)]
     /// More help, after the options.
@@ -32,11 +40,14 @@ struct Command: Sendable {
 struct Arguments: Equatable {
     /// By the option's first name; a flag's values are empty strings.
     private var values: [String: [String]] = [:]
+    private var grouped: [String: [[String]]] = [:]
+    /// What is neither an option nor its value.
+    private(set) var words: [String] = []
     private let firstNames: [String: String]
     /// `--help` stood where an option may stand.
     private(set) var wantsHelp = false
 
-    /// A value is the word after its option, whatever it looks like (`-m -5`), or what follows `=`. Nothing else may stand there: no command takes words.
+    /// A value is the word after its option, whatever it looks like (`-m -5`), or what follows `=`. Words stand for themselves, where the command takes any.
     init(_ words: some Sequence<String>, for command: Command) throws(CommandFailure) {
         firstNames = Dictionary(command.options.flatMap { option in option.names.map { ($0, option.names[0]) } }, uniquingKeysWith: { $1 })
         var words = words.makeIterator()
@@ -46,6 +57,10 @@ struct Arguments: Equatable {
                 return
             }
             guard word.hasPrefix("-"), word.count > 1 else {
+                if command.words != nil {
+                    self.words.append(word)
+                    continue
+                }
                 throw .usage("\(command.name): unexpected \"\(word)\"; see `martlet \(command.name) --help`")
             }
             var name = word
@@ -62,6 +77,12 @@ struct Arguments: Equatable {
             if let expected = option.value {
                 guard let value = inline ?? words.next() else { throw .usage("\(command.name): \(name) needs a value: \(name) \(expected)") }
                 values[option.names[0], default: []].append(value)
+                var group = [value]
+                while group.count < option.wordCount(group) {
+                    guard let word = words.next() else { throw .usage("\(command.name): \(name) needs more words: \(name) \(expected)") }
+                    group.append(word)
+                }
+                grouped[option.names[0], default: []].append(group)
             } else {
                 guard inline == nil else { throw .usage("\(command.name): \(name) takes no value") }
                 values[option.names[0]] = [""]
@@ -70,6 +91,7 @@ struct Arguments: Equatable {
     }
 
     func texts(_ name: String) -> [String] { firstNames[name].flatMap { values[$0] } ?? [] }
+    func groups(_ name: String) -> [[String]] { firstNames[name].flatMap { grouped[$0] } ?? [] }
     func text(_ name: String) -> String? { texts(name).last }
     func has(_ name: String) -> Bool { !texts(name).isEmpty }
 

@@ -13,7 +13,8 @@ enum Help {
         }
         let examples = command.examples.map { "  # \($0.about)\n  \($0.line)\n" }.joined()
         let footnote = command.footnote()
-        return "usage: martlet \(command.name) [OPTION]…\n\n\(command.summary)\n\noptions (… may be repeated):\n\(table(rows + [("--help", "this")]))"
+        return
+            "usage: martlet \(command.name)\(command.words.map { " \($0)" } ?? "") [OPTION]…\n\n\(command.summary)\n\noptions (… may be repeated):\n\(table(rows + [("--help", "this")]))"
             + (footnote.isEmpty ? "" : "\n\(footnote)") + "\nexamples:\n\(examples)"
     }
 

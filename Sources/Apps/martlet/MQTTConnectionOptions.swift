@@ -1,7 +1,8 @@
+import MartletMQTT
+import MartletMQTTProtocol
+
 /// Where `martlet mqtt …` connects and as whom: the flags that its commands share, named as mosquitto's.
 struct MQTTConnectionOptions: Equatable, Sendable {
-    enum Version: Equatable, Sendable { case v311, v5 }
-
     var host = "localhost"
     var port: UInt16 = 1883
     /// `nil`: one of our own making.
@@ -11,7 +12,11 @@ struct MQTTConnectionOptions: Equatable, Sendable {
     var keepAliveSeconds = 60
     /// MQTT 5's clean start.
     var cleanSession = true
-    var version = Version.v311
+    /// How long a v5 server keeps the session; `nil`: for ever with `-c`, else not at all.
+    var sessionExpiry: Duration?
+    var version = MQTTVersion.v3_1_1
+    var will: MQTTWillMessage?
+    var properties = MQTTPropertyArguments()
     /// Says on stderr which packets come and go.
     var isDebug = false
     /// Only errors that end the command are said.
@@ -26,18 +31,51 @@ struct MQTTConnectionOptions: Equatable, Sendable {
         .one("-P", "--pw", value: "PASSWORD", about: "password"),
         .one("-k", "--keepalive", value: "SECONDS", about: "keep-alive, 0 for none (default: 60)"),
         .flag("-c", "--disable-clean-session", about: "keep the session after leaving; needs -i"),
-        .one("-V", "--protocol-version", value: "311|5", about: "MQTT 3.1.1 or 5, also mqttv311, mqttv5 (default: 311)"),
+        .one("-x", "--session-expiry-interval", value: "SECONDS", about: "how long a v5 server keeps it; -1: for ever (default with -c)"),
+        .one("-V", "--protocol-version", value: "5|311|31", about: "version of MQTT, also mqttv5, mqttv311, mqttv31 (default: 311)"),
+        .group("-D", "--property", value: "COMMAND NAME VALUE", about: "an MQTT 5 property, mosquitto's syntax (sets -V 5), see below") {
+            $0.count > 1 && $0[1].lowercased() == "user-property" ? 4 : 3
+        },
+        .one("--will-topic", value: "TOPIC", about: "a will: published when this client is lost"),
+        .one("--will-payload", value: "TEXT", about: "the will's message (default: none)"),
+        .one("--will-qos", value: "0|1|2", about: "the will's quality of service (default: 0)"),
+        .flag("--will-retain", about: "the server keeps the will"),
         .flag("-d", "--debug", about: "show packets on stderr"),
         .flag("--quiet", about: "say nothing but the error that ends the command"),
+        .one("--cafile", value: "FILE", about: "TLS: this build has none and refuses"),
+        .one("--cert", value: "FILE", about: "TLS: refused"),
+        .one("--key", value: "FILE", about: "TLS: refused"),
+        .flag("--insecure", about: "TLS: refused"),
+        .flag("--ws", about: "WebSocket: this build has none and refuses"),
     ]
 
+    static let footnote = """
+        properties, -D COMMAND NAME VALUE:
+          connect       receive-maximum, maximum-packet-size, topic-alias-maximum, session-expiry-interval, user-property
+          publish       payload-format-indicator, message-expiry-interval, content-type, response-topic, correlation-data,
+                        user-property (takes a name and a value: -D publish user-property room kitchen)
+          will          the same, and will-delay-interval
+          subscribe     subscription-identifier
+          disconnect    session-expiry-interval
+
+        """
+
     /// The options, and the topic in `-L`.
-    static func parse(_ arguments: Arguments) throws(CommandFailure) -> (options: Self, topic: String?) {
+    static func parse(_ arguments: Arguments, version: MQTTVersion = .v3_1_1) throws(CommandFailure) -> (options: Self, topic: String?) {
+        for flag in ["--cafile", "--cert", "--key", "--insecure"] where arguments.has(flag) {
+            throw .usage("\(flag): this build has no TLS; leave it out, and connect to a port without TLS")
+        }
+        if arguments.has("--ws") { throw .usage("--ws: this build has no WebSocket; leave it out, and connect to the server's MQTT port") }
         var options = Self()
+        options.version = version
         var topic: String?
         if let url = arguments.text("-L") {
             if arguments.has("-h") || arguments.has("-p") { throw .usage("-L says host and port: leave out -h and -p") }
-            topic = try options.take(url: url)
+            do throws(MQTTClientError) {
+                let place = try MQTTServerURL(url)
+                (options.host, options.port, options.username, options.password) = (place.host, place.port, place.userName, place.password)
+                topic = place.topic
+            } catch { throw .usage("-L: \(error)") }
         }
         if let host = arguments.text("-h") {
             if host.isEmpty { throw .usage("-h: the host is empty") }
@@ -51,70 +89,49 @@ struct MQTTConnectionOptions: Equatable, Sendable {
         options.cleanSession = !arguments.has("-c")
         options.isDebug = arguments.has("-d")
         options.isQuiet = arguments.has("--quiet")
-        if let text = arguments.text("-V") { options.version = try version(text) }
+        options.properties = try MQTTPropertyArguments(arguments.groups("-D"))
+        if arguments.has("-D") { options.version = .v5 }
+        if let text = arguments.text("-V") {
+            options.version = try Self.version(text)
+            if arguments.has("-D"), options.version != .v5 { throw .usage("-D is MQTT 5's: leave out -V \(text)") }
+        }
+        options.sessionExpiry = try sessionExpiry(arguments)
+        options.will = try will(arguments, options.properties)
         if !options.cleanSession, options.clientID?.isEmpty ?? true { throw .usage("-c keeps a session, which needs a client identifier: add -i ID") }
-        if options.version == .v311, options.password != nil, options.username == nil {
+        if options.version != .v5, options.password != nil, options.username == nil {
             throw .usage("-P without -u: MQTT 3.1.1 has no password without a user name [MQTT-3.1.2-22]")
         }
         return (options, topic)
     }
 
-    private static func version(_ text: String) throws(CommandFailure) -> Version {
+    private static func sessionExpiry(_ arguments: Arguments) throws(CommandFailure) -> Duration? {
+        guard let text = arguments.text("-x") else { return nil }
+        if text == "-1" || text == "∞" { return .seconds(Int64(UInt32.max)) }
+        guard let seconds = UInt32(text) else { throw .usage("-x \(text): seconds from 0 to 4294967295, or -1 for ever") }
+        return .seconds(Int64(seconds))
+    }
+
+    private static func will(_ arguments: Arguments, _ properties: MQTTPropertyArguments) throws(CommandFailure) -> MQTTWillMessage? {
+        let qos = try arguments.integer("--will-qos", in: 0...2) ?? 0
+        guard let topic = arguments.text("--will-topic") else {
+            for flag in ["--will-payload", "--will-qos", "--will-retain"] where arguments.has(flag) {
+                throw .usage("\(flag) without a will: add --will-topic TOPIC")
+            }
+            if properties.will != MQTTProperties() || properties.willDelay > .zero { throw .usage("-D will without a will: add --will-topic TOPIC") }
+            return nil
+        }
+        if topic.isEmpty || topic.contains(where: { $0 == "+" || $0 == "#" }) { throw .usage("--will-topic \(topic): a topic name, without wildcards") }
+        return MQTTWillMessage(
+            topic: topic, payload: Array((arguments.text("--will-payload") ?? "").utf8), qos: MQTTQoS(rawValue: UInt8(qos)) ?? .atMostOnce,
+            retain: arguments.has("--will-retain"), delay: properties.willDelay, properties: properties.will)
+    }
+
+    private static func version(_ text: String) throws(CommandFailure) -> MQTTVersion {
         switch text {
-        case "311", "mqttv311": return .v311
         case "5", "mqttv5": return .v5
-        default: throw .usage("-V \(text): the versions are 311 and 5")
+        case "311", "mqttv311": return .v3_1_1
+        case "31", "mqttv31": return .v3_1
+        default: throw .usage("-V \(text): the versions are 5, 311 and 31")
         }
-    }
-
-    /// `mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC`. Percent signs are decoded in the credentials alone: a topic may hold them.
-    private mutating func take(url: String) throws(CommandFailure) -> String? {
-        guard url.hasPrefix("mqtt://") else { throw .usage("-L \(url): expected mqtt://HOST[:PORT]/TOPIC") }
-        let rest = url.dropFirst("mqtt://".count)
-        let slash = rest.firstIndex(of: "/") ?? rest.endIndex
-        var place = rest[..<slash]
-        let topic = slash == rest.endIndex ? "" : String(rest[rest.index(after: slash)...])
-        if let at = place.lastIndex(of: "@") {
-            let credentials = place[..<at].split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-            let decoded = credentials.compactMap { Self.percentDecoded($0) }
-            guard decoded.count == credentials.count else { throw .usage("-L: a % in user or password is not followed by two hexadecimal digits of UTF-8") }
-            username = decoded[0]
-            password = decoded.count > 1 ? decoded[1] : nil
-            place = place[place.index(after: at)...]
-        }
-        var portText: Substring?
-        if place.hasPrefix("["), let close = place.firstIndex(of: "]") {
-            host = String(place[place.index(after: place.startIndex)..<close])
-            let after = place[place.index(after: close)...]
-            guard after.isEmpty || after.hasPrefix(":") else { throw .usage("-L: \"\(after)\" after the address is no port") }
-            portText = after.isEmpty ? nil : after.dropFirst()
-        } else {
-            let colon = place.firstIndex(of: ":")
-            host = String(place[..<(colon ?? place.endIndex)])
-            portText = colon.map { place[place.index(after: $0)...] }
-        }
-        guard !host.isEmpty else { throw .usage("-L: the URL names no host") }
-        if let portText {
-            guard let number = UInt16(portText), number > 0 else { throw .usage("-L: \"\(portText)\" is not a port") }
-            port = number
-        }
-        return topic.isEmpty ? nil : topic
-    }
-
-    private static func percentDecoded(_ text: Substring) -> String? {
-        var bytes: [UInt8] = []
-        var rest = text.utf8[...]
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                bytes.append(byte)
-                continue
-            }
-            guard rest.count >= 2, let decoded = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16), rest.first != UInt8(ascii: "+") else {
-                return nil
-            }
-            bytes.append(decoded)
-            rest = rest.dropFirst(2)
-        }
-        return String(validating: bytes, as: UTF8.self)
     }
 }

@@ -1,3 +1,5 @@
+import MartletMQTT
+
 /// `martlet mqtt pub` as typed. Invariant: a topic without wildcards and exactly one source of messages.
 struct MQTTPublishOptions: Equatable, Sendable {
     enum Source: Equatable, Sendable {
@@ -15,7 +17,8 @@ struct MQTTPublishOptions: Equatable, Sendable {
     var connection: MQTTConnectionOptions
     var topic: String
     var source: Source
-    var qos: Int
+    var qos: MQTTQoS
+    var retain: Bool
 
     static let options: [Command.Option] =
         [
@@ -26,6 +29,7 @@ struct MQTTPublishOptions: Equatable, Sendable {
             .flag("-s", "--stdin-file", about: "all of stdin as one message"),
             .flag("-n", "--null-message", about: "a message of no bytes"),
             .one("-q", "--qos", value: "0|1|2", about: "quality of service (default: 0)"),
+            .flag("-r", "--retain", about: "the server keeps the message; with -n it forgets the one it has"),
         ] + MQTTConnectionOptions.options
 
     init(_ arguments: Arguments) throws(CommandFailure) {
@@ -37,11 +41,12 @@ struct MQTTPublishOptions: Equatable, Sendable {
         }
         self.connection = connection
         self.topic = topic
-        source = try Self.source(arguments)
-        qos = try arguments.integer("-q", in: 0...2) ?? 0
+        source = try Self.source(arguments, "mqtt pub")
+        qos = try arguments.qos("-q")
+        retain = arguments.has("-r")
     }
 
-    private static func source(_ arguments: Arguments) throws(CommandFailure) -> Source {
+    static func source(_ arguments: Arguments, _ command: String) throws(CommandFailure) -> Source {
         var sources: [Source] = []
         if let text = arguments.text("-m") { sources.append(.text(text)) }
         if let path = arguments.text("-f") { sources.append(.file(path: path)) }
@@ -49,8 +54,12 @@ struct MQTTPublishOptions: Equatable, Sendable {
         if arguments.has("-s") { sources.append(.standardInput) }
         if arguments.has("-n") { sources.append(.empty) }
         guard let source = sources.first, sources.count == 1 else {
-            throw .usage("mqtt pub: say exactly one of -m TEXT, -f FILE, -l, -s and -n")
+            throw .usage("\(command): say exactly one of -m TEXT, -f FILE, -l, -s and -n")
         }
         return source
     }
+}
+
+extension Arguments {
+    func qos(_ name: String) throws(CommandFailure) -> MQTTQoS { MQTTQoS(rawValue: UInt8(try integer(name, in: 0...2) ?? 0)) ?? .atMostOnce }
 }

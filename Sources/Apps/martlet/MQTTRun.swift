@@ -4,7 +4,6 @@ import MartletMQTTProtocol
 
 /// `martlet mqtt pub`. The exit code; the sentence about a failure is already on stderr.
 func runPublish(_ options: MQTTPublishOptions) -> Int32 {
-    guard let qos = MQTTQoS(rawValue: UInt8(options.qos)) else { return withoutQoSTwo("pub") }
     let stop = InputStop()
     // At the first signal, stdin is taken to be at its end: what was read is still published.
     return CommandTask.run(terminated: { count, task in
@@ -13,11 +12,12 @@ func runPublish(_ options: MQTTPublishOptions) -> Int32 {
     }) { command in
         await MQTTEnd.exitCode("pub", command) {
             let payload = try MQTTPublishSource.payload(of: options.source, until: stop)
-            try await options.connection.withClient { client in
+            try await options.connection.withClient(reconnects: false) { client in
                 if let payload {
-                    try await client.publish(payload, to: options.topic, qos: qos)
+                    try await client.publish(
+                        payload, to: options.topic, qos: options.qos, retain: options.retain, properties: options.connection.properties.publish)
                 } else {
-                    try await publishLines(client, to: options.topic, qos, until: stop)
+                    try await publishLines(client, options, until: stop)
                 }
             }
             return ExitCode.ok
@@ -26,7 +26,7 @@ func runPublish(_ options: MQTTPublishOptions) -> Int32 {
 }
 
 /// Waits for lines and for the end of the connection, whichever comes first.
-private func publishLines(_ client: MQTTClient, to topic: String, _ qos: MQTTQoS, until stop: InputStop) async throws {
+private func publishLines(_ client: MQTTClient, _ options: MQTTPublishOptions, until stop: InputStop) async throws {
     let watch = Task {
         let end = await client.untilLost()
         stop.signal()
@@ -35,7 +35,7 @@ private func publishLines(_ client: MQTTClient, to topic: String, _ qos: MQTTQoS
     defer { watch.cancel() }
     try await client.pipelined { pipeline in
         try await MQTTPublishSource.lines(of: InputFile.standardInput(until: stop)) { line in
-            try await pipeline.publish(line, to: topic, qos: qos)
+            try await pipeline.publish(line, to: options.topic, qos: options.qos, retain: options.retain, properties: options.connection.properties.publish)
         }
     }
     watch.cancel()
@@ -46,26 +46,13 @@ private func publishLines(_ client: MQTTClient, to topic: String, _ qos: MQTTQoS
 
 /// `martlet mqtt sub`. The exit code; the sentence about a failure is already on stderr.
 func runSubscribe(_ options: MQTTSubscribeOptions) -> Int32 {
-    guard let qos = MQTTQoS(rawValue: UInt8(options.qos)) else { return withoutQoSTwo("sub") }
-    return CommandTask.run(timeout: options.timeout, terminated: { _, task in task.cancel() }) { command in
+    CommandTask.run(timeout: options.print.timeout, terminated: { _, task in task.cancel() }) { command in
         await MQTTEnd.exitCode("sub", command) {
-            var left = options.messageCountMax ?? .max
-            try await options.connection.withClient { client in
-                try await client.subscribe(to: options.topicFilters, qos: qos, staysSubscribed: true) { messages in
-                    var iterator = messages.makeAsyncIterator()
-                    var lines: [UInt8] = []
-                    // All that is there leaves in one write, before the next wait; at most 1,024 messages, so that the first are seen early.
-                    while left > 0, let batch = try await iterator.nextBatch(atMost: min(left, 1_024)) {
-                        lines.removeAll(keepingCapacity: true)
-                        for message in batch {
-                            if options.isVerbose { lines += message.topic.utf8; lines.append(UInt8(ascii: " ")) }
-                            lines += message.payload
-                            lines.append(UInt8(ascii: "\n"))
-                        }
-                        left -= batch.count
-                        // Nobody reads stdout any more (`| head`).
-                        guard StandardStream.output.write(lines.span) else { return }
-                    }
+            try await options.connection.withClient(reconnects: true) { client in
+                if !options.unsubscribes.isEmpty { try await client.unsubscribe(from: options.unsubscribes) }
+                guard !options.topicFilters.isEmpty else { return }
+                try await client.subscribe(to: options.topicFilters, qos: options.qos, staysSubscribed: true) { messages in
+                    if !options.endsWhenSubscribed { try await printMessages(messages, of: client, options) }
                 }
             }
             return ExitCode.ok
@@ -73,63 +60,114 @@ func runSubscribe(_ options: MQTTSubscribeOptions) -> Int32 {
     }
 }
 
-private func withoutQoSTwo(_ command: String) -> Int32 {
-    StandardStream.error.write("martlet: mqtt \(command): -q 2: this build has QoS 0 and 1; use -q 1, which may deliver a message twice\n")
-    return ExitCode.usage
+private func printMessages(_ messages: MQTTMessages, of client: MQTTClient, _ options: MQTTSubscribeOptions) async throws {
+    let without = options.without.map { MQTTFilter($0) }
+    var left = options.messageCountMax ?? .max
+    var iterator = messages.makeAsyncIterator()
+    var printer = MQTTPrinter(options.print)
+    // All that is there leaves in one write, before the next wait; at most 1,024 messages, so that the first are seen early.
+    while left > 0, let batch = try await iterator.nextBatch(atMost: min(left, 1_024)) {
+        var isAtEnd = false
+        for message in batch where !without.contains(where: { $0.matches(topic: message.topic) }) {
+            if options.removesRetained, message.retain { try await client.publish([], to: message.topic, qos: .atLeastOnce, retain: true) }
+            if options.isRetainedOnly, !message.retain {
+                isAtEnd = true
+                break
+            }
+            if printer.add(message) { left -= 1 }
+        }
+        // Nobody reads stdout any more (`| head`).
+        guard printer.flush(), !isAtEnd else { return }
+    }
 }
 
-/// Where the messages of `mqtt pub` come from.
-enum MQTTPublishSource {
-    /// The one message of a source; `nil` for lines.
-    static func payload(of source: MQTTPublishOptions.Source, until stop: InputStop) throws(InputFailure) -> [UInt8]? {
-        switch source {
-        case .text(let text): Array(text.utf8)
-        case .empty: []
-        case .file(let path): try whole(try InputFile(path: path))
-        case .standardInput: try whole(InputFile.standardInput(until: stop))
-        case .lines: nil
+/// `martlet mqtt rr`. The exit code; the sentence about a failure is already on stderr.
+func runRequest(_ options: MQTTRequestOptions) -> Int32 {
+    let stop = InputStop()
+    return CommandTask.run(
+        timeout: options.print.timeout,
+        terminated: { _, task in
+            stop.signal()
+            task.cancel()
         }
-    }
-
-    private static func whole(_ file: consuming InputFile) throws(InputFailure) -> [UInt8] {
-        var all: [UInt8] = []
-        while true {
-            let chunk = try file.read(atMost: 1 << 16)
-            if chunk.isEmpty { return all }
-            all += chunk
-        }
-    }
-
-    /// Calls `publish` with each line, without its end; the last one may lack it. An empty line is an empty message, as mosquitto_pub has it.
-    static func lines(of file: consuming InputFile, _ publish: ([UInt8]) async throws -> Void) async throws {
-        var cut: [UInt8] = []
-        while true {
-            let chunk = try file.read(atMost: 1 << 16)
-            if chunk.isEmpty { break }
-            var start = 0
-            while let end = chunk[start...].firstIndex(of: UInt8(ascii: "\n")) {
-                try await publish(cut.isEmpty ? Array(chunk[start..<end]) : cut + chunk[start..<end])
-                cut.removeAll(keepingCapacity: true)
-                start = end + 1
+    ) { command in
+        await MQTTEnd.exitCode("rr", command) {
+            let request = try MQTTPublishSource.payload(of: options.source, until: stop) ?? []
+            var properties = options.connection.properties.publish
+            properties.responseTopic = options.responseTopic
+            try await options.connection.withClient(reconnects: true) { client in
+                try await client.subscribe(to: options.responseTopic, qos: options.qos) { [properties] messages in
+                    try await client.publish(request, to: options.topic, qos: options.qos, properties: properties)
+                    var printer = MQTTPrinter(options.print)
+                    for try await message in messages where printer.add(message) { break }
+                    _ = printer.flush()
+                }
             }
-            cut += chunk[start...]
+            return ExitCode.ok
         }
-        if !cut.isEmpty { try await publish(cut) }
+    }
+}
+
+/// Collects what is to be printed, for one write.
+struct MQTTPrinter {
+    private let options: MQTTPrintOptions
+    private var output: [UInt8] = []
+
+    init(_ options: MQTTPrintOptions) { self.options = options }
+
+    /// Answers whether the message counts.
+    mutating func add(_ message: MQTTMessage) -> Bool {
+        if options.skipsRetained, message.retain { return false }
+        let complaint = options.format.append(message, at: LocalTime.now, showsSubscriptionIdentifier: options.showsSubscriptionIdentifier, to: &output)
+        if let complaint { StandardStream.error.write(complaint + "\n") }
+        return true
+    }
+
+    /// Answers false when nobody reads any more.
+    mutating func flush() -> Bool {
+        defer { output.removeAll(keepingCapacity: true) }
+        return output.isEmpty || StandardStream.output.write(output.span)
     }
 }
 
 extension MQTTConnectionOptions {
-    /// A connected client for the flags as typed.
-    func withClient<Result>(_ body: (MQTTClient) async throws -> Result) async throws -> Result {
+    /// A connected client for the flags as typed. What becomes of its connection is said on stderr.
+    func withClient<Result>(reconnects: Bool, _ body: (MQTTClient) async throws -> Result) async throws -> Result {
+        try await MQTTClient.withConnection(host: host, port: port, clientID: clientID, options: clientOptions(reconnects: reconnects)) { client in
+            let states = client.states
+            let watch =
+                isQuiet
+                ? nil
+                : Task {
+                    for await state in states {
+                        guard case .reconnecting(let attempt, let wait) = state else { continue }
+                        let seconds = Double(wait.components.seconds) + Double(wait.components.attoseconds) / 1e18
+                        let tenths = (seconds * 10).rounded() / 10
+                        StandardStream.error.write("martlet: the connection to \(host):\(port) is lost; attempt \(attempt) to connect again in \(tenths) s\n")
+                    }
+                }
+            defer { watch?.cancel() }
+            return try await body(client)
+        }
+    }
+
+    func clientOptions(reconnects: Bool) -> MQTTClientOptions {
         var options = MQTTClientOptions()
-        options.version = version == .v5 ? .v5 : .v3_1_1
+        options.version = version
         options.userName = username
         options.password = password
         options.keepAlive = .seconds(keepAliveSeconds)
         options.cleanStart = cleanSession
-        if !cleanSession { options.sessionExpiry = .seconds(Int(UInt32.max)) }
+        let longest = Duration.seconds(Int64(UInt32.max))
+        options.sessionExpiry = sessionExpiry ?? properties.sessionExpiry ?? (cleanSession ? .zero : longest)
+        options.will = will
+        options.userProperties = properties.connectUserProperties
+        if let maximum = properties.receiveMaximum { options.receiveMaximum = maximum }
+        if let maximum = properties.packetSizeMax { options.packetSizeMax = maximum }
+        if let maximum = properties.topicAliasMax { options.topicAliasMax = maximum }
+        if !reconnects { options.reconnect = .never }
         if isDebug { options.trace = { StandardStream.error.write("mqtt: \($0)\n") } }
-        return try await MQTTClient.withConnection(host: host, port: port, clientID: clientID, options: options, body)
+        return options
     }
 }
 

@@ -11,7 +11,17 @@ public struct MinHeap<Element: Comparable> {
 
     @inlinable public mutating func insert(_ element: Element) {
         elements.append(element)
-        var index = elements.count - 1
+        raise(elements.count - 1)
+    }
+
+    /// Removes every element that `condition` holds for. Looks at all of them.
+    @inlinable public mutating func removeAll(where condition: (Element) -> Bool) {
+        elements.removeAll(where: condition)
+        for index in elements.indices { raise(index) }
+    }
+
+    @usableFromInline mutating func raise(_ last: Int) {
+        var index = last
         while index > 0, elements[index] < elements[(index - 1) / 2] {
             elements.swapAt(index, (index - 1) / 2)
             index = (index - 1) / 2

@@ -26,9 +26,6 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
     /// Values held.
     @inlinable public var count: Int { used - 1 - free.count }
 
-    /// Whether a number names a value now. Looks through the free ones: not for the hot path.
-    public func isLive(_ number: UInt32) -> Bool { number > 0 && Int(number) < used && !free.contains(number) }
-
     /// Every number ever given is below this.
     @inlinable public var end: UInt32 { UInt32(truncatingIfNeeded: used) }
 
@@ -41,6 +38,14 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
         (base + used).initialize(to: element)
         used += 1
         return UInt32(truncatingIfNeeded: used - 1)
+    }
+
+    /// Fetches a value into the processor's cache, to be read soon.
+    @inlinable @inline(__always) public func expect(_ number: UInt32) {
+        guard Int(number) < used else { return }
+        // It may lie in two lines of the cache.
+        cl_prefetch(base + Int(number))
+        cl_prefetch(UnsafeRawPointer(base + Int(number) + 1) - 1)
     }
 
     @usableFromInline @inline(never) mutating func grow() {

@@ -14,6 +14,7 @@ public struct BrokerCore: ~Copyable {
     public internal(set) var counters = CoreCounters()
 
     var queues = Slab<Queue>()
+    var lastSerial: UInt64 = 0
     var backlogs = Slab<Backlog>()
     var consumers = Slab<Consumer>()
     var credits = Slab<Credit>()
@@ -32,6 +33,9 @@ public struct BrokerCore: ~Copyable {
     var matchLists = Slab<MatchList>()
     var policies: [QueuePolicy] = []
     var cache = MatchCache()
+    /// `findRoute`'s, kept from message to message.
+    var routeMatches: [RouteMatch] = []
+    var routeTargets: [RouteTarget] = []
     /// The place of a route that must be forgotten after its message; -1: none.
     var uncacheablePlace = -1
     /// Bytes of all stored messages.
@@ -57,9 +61,9 @@ public struct BrokerCore: ~Copyable {
     var replayOfBinding = PositionTable<UInt32>()
     /// Queues whose replays are to go on.
     var replayingQueues: [QueueID] = []
-    /// Numbers of publishers with acknowledgements owed.
-    var waitingPublishers = PositionTable<UInt8>()
-    var endpointDeadlines = EndpointDeadlines()
+    /// Publishers with acknowledgements owed.
+    var waitingPublishers = WaitingPublishers()
+    var endpointSchedule = EndpointSchedule()
     public internal(set) var now = Instant(nanoseconds: 0)
     public internal(set) var wallTime = WallTime(milliseconds: 0)
 
@@ -83,14 +87,15 @@ public struct BrokerCore: ~Copyable {
     public var durableTicket: UInt64 { durableTickets[Int(shard)] }
 
     /// When `wake` wants to be called.
-    public var deadline: Instant { endpointDeadlines.next }
+    public var deadline: Instant { endpointSchedule.first ?? .never }
 
     // MARK: Queues
 
     public mutating func openQueue(_ policy: QueuePolicy) -> QueueID {
         let number = policies.firstIndex(of: policy) ?? policies.count
         if number == policies.count { policies.append(policy) }
-        return QueueID(queues.insert(Queue(policy: UInt16(number))))
+        lastSerial += 1
+        return QueueID(queues.insert(Queue(policy: UInt16(number), serial: UInt64(shard) << 56 | lastSerial)))
     }
 
     /// Removes a queue with its bindings, consumers and messages.
@@ -159,7 +164,9 @@ public struct BrokerCore: ~Copyable {
     ) -> Bool {
         var options = options
         if policy(of: queue).isDurable { options.flags.insert(.durable) }
-        let bound = router.bind(hub, pattern, to: .queue(queue, shard: shard), options, replay: replay, chain: &queues[queue.number].bindingChain)
+        let bound = router.bind(
+            hub, pattern, to: .queue(queue, shard: shard), options, replay: replay, by: queues[queue.number].serial,
+            chain: &queues[queue.number].bindingChain)
         if let walk = bound.walk { beginReplay(walk, through: bound.number, options, into: queue) }
         return bound.isNew
     }
@@ -186,7 +193,7 @@ public struct BrokerCore: ~Copyable {
             ("membershipsOfQueue", membershipsOfQueue.count), ("origins", origins.count), ("messages", messages.count),
             ("matchLists", matchLists.count), ("replays", replays.count), ("undurableQueues", undurableQueues.count),
             ("unfinishedQueues", unfinishedQueues.count), ("spent", spent.count + spentLists.count), ("replayingQueues", replayingQueues.count),
-            ("waitingPublishers", waitingPublishers.count),
+            ("waitingPublishers", waitingPublishers.all.count),
         ]
     }
 

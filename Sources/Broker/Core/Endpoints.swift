@@ -82,24 +82,25 @@ extension BrokerCore {
         clearFarewell(id)
         deleteQueue(endpoints[id.number].queue, into: &effects)
         router.release(endpoints[id.number].identity.span)
-        endpointDeadlines.forget(id)
+        endpointSchedule.forget(id)
         endpoints.remove(id.number)
     }
 
     /// Ends the endpoints whose time has come.
     public mutating func wake(at now: Instant, into effects: inout Effects) {
         router.sweepRetained(at: wallTime)
-        while let id = endpointDeadlines.take(until: now) {
+        while let id = endpointSchedule.takeDue(at: now) {
             if endpoints[id.number].farewellTime <= now { publishFarewell(id, &effects) }
+            // It may have come back, or its end moved away.
             guard endpoints[id.number].expiry <= now else { schedule(id); continue }
             effects.ended.append(EndedEndpoint(gateway: endpoints[id.number].gateway, gatewayState: endpoints[id.number].gatewayState))
             deleteEndpoint(id, into: &effects)
         }
     }
 
-    private mutating func schedule(_ id: EndpointID) { endpointDeadlines.schedule(id, at: endpoints[id.number].deadline) }
+    private mutating func schedule(_ id: EndpointID) { endpointSchedule.set(endpoints[id.number].deadline, for: id) }
 
     public var endpointCount: Int { endpoints.count }
-    /// Times at which something may be to be done about an endpoint: some more than endpoints that wait, never many more.
-    public var endpointDeadlineCount: Int { endpointDeadlines.count }
+    /// Entries for their deadlines, those nobody waits for any more among them.
+    public var scheduledEndpointCount: Int { endpointSchedule.count }
 }

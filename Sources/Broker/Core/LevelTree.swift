@@ -28,6 +28,11 @@ struct LevelTree<Value: BitwiseCopyable>: ~Copyable {
     /// The child of `parent` at `level`; 0 if there is none.
     @inline(__always) func child(of parent: UInt32, _ level: Span<UInt8>) -> UInt32 { edges.child(of: parent, level) }
 
+    /// For many look-ups at a time: the hash for `child(of:_:hash:)`, and a node, are fetched into the processor's cache.
+    @inline(__always) func expectChild(of parent: UInt32, _ level: Span<UInt8>) -> UInt32 { edges.expect(parent, level) }
+    @inline(__always) func child(of parent: UInt32, _ level: Span<UInt8>, hash: UInt32) -> UInt32 { edges.child(of: parent, level, hash: hash) }
+    @inline(__always) func expect(_ number: UInt32) { nodes.expect(number) }
+
     mutating func addChild(of parent: UInt32, _ level: Span<UInt8>, _ value: Value) -> UInt32 {
         let child = addNode(under: parent, value)
         nodes[child].hash = edges.insert(child, under: parent, level)

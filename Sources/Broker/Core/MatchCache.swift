@@ -60,9 +60,12 @@ extension BrokerCore {
     }
 
     @inline(never) private mutating func findRoute(_ message: borrowing Message) -> Int {
-        var matches: [RouteMatch] = []
+        var matches = routeMatches
+        routeMatches = []
         let isCacheable = router.route(message, into: &matches)
         let route = assemble(&matches)
+        matches.removeAll(keepingCapacity: true)
+        routeMatches = matches
         if cache.routes.count >= MatchCache.addressesMax { clearCache() }
         let place = cache.routes.insert(route, message.address, message.hub.number)
         cache.lastPlace = -1
@@ -72,42 +75,43 @@ extension BrokerCore {
 
     /// Puts the bindings of each target together.
     mutating func assemble(_ matches: inout [RouteMatch]) -> Route {
-        var newest: UInt64 = 0
-        for match in matches { newest = max(newest, match.since) }
-        matches.sort { ($0.shard, $0.queue.number, $1.options.opaque, $0.binding) < ($1.shard, $1.queue.number, $0.options.opaque, $1.binding) }
         var route = Route()
-        route.newest = newest
-        var targets: [RouteTarget] = []
+        for match in matches { route.newest = max(route.newest, match.since) }
+        if matches.count > 1 {
+            matches.sort { ($0.shard, $0.queue.number, $1.options.opaque, $0.binding) < ($1.shard, $1.queue.number, $0.options.opaque, $1.binding) }
+        }
+        routeTargets.removeAll(keepingCapacity: true)
         var index = 0
         while index < matches.count {
-            let match = matches[index]
-            var end = index
-            var seen: [RouteMatch] = []
-            while end < matches.count, matches[end].shard == match.shard, matches[end].queue == match.queue {
-                if seen.last?.binding != matches[end].binding { seen.append(matches[end]) }
-                end += 1
-            }
-            index = end
-            var flags = match.options.flags
-            for other in seen.dropFirst() {
-                if !other.options.flags.contains(.atMostOnce) { flags.remove(.atMostOnce) }
-                if !other.options.flags.contains(.noLocal) { flags.remove(.noLocal) }
+            let first = index, match = matches[first]
+            var flags = match.options.flags, isOne = true
+            index += 1
+            while index < matches.count, matches[index].shard == match.shard, matches[index].queue == match.queue {
+                if matches[index].binding != matches[index - 1].binding { isOne = false }
+                if !matches[index].options.flags.contains(.atMostOnce) { flags.remove(.atMostOnce) }
+                if !matches[index].options.flags.contains(.noLocal) { flags.remove(.noLocal) }
+                index += 1
             }
             // What a session gets at most once is not kept, and nobody waits for the disk because of it.
             if flags.contains(.durable), !flags.contains(.atMostOnce) { route.isDurable = true }
             guard match.shard == shard else { route.remoteShards |= 1 << UInt64(match.shard); continue }
-            var list = MatchListID.none
-            if seen.count > 1 || match.options.tag != 0 {
-                let matches = OwnedArray(seen.map { BindingMatch(opaque: $0.options.opaque, tag: $0.options.tag) })
-                list = MatchListID(matchLists.insert(MatchList(matches: matches, owners: 1)))
-            }
-            targets.append(
+            let list = isOne && match.options.tag == 0 ? .none : makeList(matches[first..<index])
+            routeTargets.append(
                 RouteTarget(
                     queue: match.queue, matches: list, opaque: match.options.opaque, flags: flags,
-                    passesAtMostOnce: policy(of: match.queue).passesAtMostOnce))
+                    passesAtMostOnce: policies[Int(queues[match.queue.number].policy)].passesAtMostOnce))
         }
-        route.targets = OwnedArray(targets)
+        route.targets = OwnedArray(routeTargets)
         return route
+    }
+
+    /// The bindings of one target; those that came twice stand side by side.
+    private mutating func makeList(_ matches: ArraySlice<RouteMatch>) -> MatchListID {
+        var list: [BindingMatch] = []
+        for index in matches.indices where index == matches.startIndex || matches[index].binding != matches[index - 1].binding {
+            list.append(BindingMatch(opaque: matches[index].options.opaque, tag: matches[index].options.tag))
+        }
+        return MatchListID(matchLists.insert(MatchList(matches: OwnedArray(list), owners: 1)))
     }
 
     /// Drops what the changes since the last look may have touched.

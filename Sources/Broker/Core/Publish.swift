@@ -18,7 +18,7 @@ extension BrokerCore {
         let result = distribute(message, receipt: ReceiptID(publisher: publisher, number: number), &effects)
         if effects.fullness > 0 { slow(publisher, by: effects.fullness, &effects) }
         if result.ticket == 0, result.ownersAwaited == 0, publishers[publisher.number].waiting.isEmpty { return result.outcome }
-        if publishers[publisher.number].waiting.isEmpty { waitingPublishers.insert(0, at: UInt64(publisher.number)) }
+        waitingPublishers.insert(publisher)
         publishers[publisher.number].waiting.append(Receipt(tag: tag, ownersAwaited: result.ownersAwaited, ticket: result.ticket, outcome: result.outcome))
         return nil
     }
@@ -27,7 +27,7 @@ extension BrokerCore {
     public mutating func confirm(_ publisher: PublisherID, tag: UInt64) -> PublishOutcome? {
         if publishers[publisher.number].waiting.isEmpty {
             if lastTicket <= durableTicket { return .routed }
-            waitingPublishers.insert(0, at: UInt64(publisher.number))
+            waitingPublishers.insert(publisher)
         }
         publishers[publisher.number].waiting.append(Receipt(tag: tag, ownersAwaited: 0, ticket: lastTicket, outcome: .routed))
         return nil
@@ -151,7 +151,7 @@ extension BrokerCore {
 
     /// Its acknowledgements are wanted no more.
     public mutating func closePublisher(_ id: PublisherID) {
-        _ = waitingPublishers.remove(UInt64(id.number))
+        waitingPublishers.remove(id)
         publishers.remove(id.number)
     }
 
@@ -168,7 +168,7 @@ extension BrokerCore {
                 Acknowledgement(
                     token: publishers[id.number].token, gateway: publishers[id.number].gateway, tag: receipt.tag, outcome: receipt.outcome))
         }
-        _ = waitingPublishers.remove(UInt64(id.number))
+        waitingPublishers.remove(id)
     }
 
     // MARK: The journal
@@ -176,7 +176,7 @@ extension BrokerCore {
     /// Everything up to this ticket is on disk: acknowledgements and deliveries that waited for it may go.
     public mutating func journalCompleted(upTo ticket: UInt64, into effects: inout Effects) {
         durable(ticket, from: shard, &effects)
-        for number in waitingPublishers.positions { releaseReceipts(of: PublisherID(UInt32(number)), &effects) }
+        for publisher in waitingPublishers.all { releaseReceipts(of: publisher, &effects) }
         for other in 0..<durableTickets.count where shardsAwaitingDisk & 1 << UInt64(other) != 0 {
             PeerMail.appendDurable(ticket, to: &effects.mail[UInt32(other) + 1])
         }
@@ -206,7 +206,7 @@ extension BrokerCore {
         case .durable: durable(letter.ticket, from: origin, &effects)
         case .answer:
             let id = letter.receipt.publisher
-            guard id.number < publishers.end, isKnown(letter.receipt) else { return }
+            guard isKnown(letter.receipt) else { return }
             let index = Int(letter.receipt.number - publishers[id.number].firstReceipt)
             publishers[id.number].waiting[index].ownersAwaited -= 1
             if letter.fullness > 0 { slow(id, by: letter.fullness, &effects) }
@@ -222,7 +222,7 @@ extension BrokerCore {
 
     /// Whether its publisher is still there and waits for it: a number is never used twice.
     private func isKnown(_ receipt: ReceiptID) -> Bool {
-        guard waitingPublishers.value(at: UInt64(receipt.publisher.number)) != nil else { return false }
+        guard waitingPublishers.contains(receipt.publisher) else { return false }
         let first = publishers[receipt.publisher.number].firstReceipt
         return receipt.number >= first && receipt.number < first + UInt64(publishers[receipt.publisher.number].waiting.count)
     }

@@ -12,3 +12,28 @@ public struct Publisher: ~Copyable {
     /// The number of `waiting[0]`; the receipt with number n is `waiting[n - firstReceipt]`.
     var firstReceipt: UInt64 = 0
 }
+
+/// The publishers that are owed acknowledgements, in no order.
+struct WaitingPublishers {
+    private(set) var all: [PublisherID] = []
+    /// By publisher: its place in `all`, from 1 up; 0: it is not there.
+    private var places: [Int] = []
+
+    func contains(_ publisher: PublisherID) -> Bool { Int(publisher.number) < places.count && places[Int(publisher.number)] != 0 }
+
+    mutating func insert(_ publisher: PublisherID) {
+        guard !contains(publisher) else { return }
+        while places.count <= Int(publisher.number) { places.append(0) }
+        all.append(publisher)
+        places[Int(publisher.number)] = all.count
+    }
+
+    mutating func remove(_ publisher: PublisherID) {
+        guard contains(publisher), let last = all.popLast() else { return }
+        let place = places[Int(publisher.number)]
+        places[Int(publisher.number)] = 0
+        guard last != publisher else { return }
+        all[place - 1] = last
+        places[Int(last.number)] = place
+    }
+}

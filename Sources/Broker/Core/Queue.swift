@@ -33,6 +33,8 @@ public struct QueuePolicy: Hashable, Sendable {
 /// Not here: packet identifiers and delivery tags (gateways), and where messages come from (Router).
 public struct Queue: ~Copyable {
     let policy: UInt16
+    /// No other queue of the server has or had it.
+    let serial: UInt64
     /// Its replays are to go on in this tick.
     var isReplaying = false
     /// It draws from groups.
@@ -46,7 +48,10 @@ public struct Queue: ~Copyable {
     /// The first of its replays, in a ring; 0: none.
     var replay: UInt32 = 0
 
-    init(policy: UInt16) { self.policy = policy }
+    init(policy: UInt16, serial: UInt64) {
+        self.policy = policy
+        self.serial = serial
+    }
 }
 
 /// A message that waits in a queue. Without a message: a place whose entry is gone.

@@ -32,6 +32,9 @@ struct Topology: ~Copyable {
     var hubs: [Hub?] = [nil]
     var bindings = Slab<Binding>()
     private var index = BindingIndex()
+    /// `route`'s, kept from message to message.
+    private var visited: [HubID] = []
+    private var found: [UInt32] = []
     var retained = Retained()
     var readers: [GatewayID: any HeaderReader] = [:]
     private(set) var changes: [TopologyChange] = []
@@ -133,14 +136,16 @@ struct Topology: ~Copyable {
 
     /// Follows bindings from hub to hub, each hub once. True if the answer depends on hub and address alone.
     mutating func route(_ message: borrowing Message, into matches: inout [RouteMatch]) -> Bool {
-        var visited = [message.hub], next = 0, isCacheable = true
-        var found: [UInt32] = []
+        var next = 0, isCacheable = true
+        visited.removeAll(keepingCapacity: true)
+        visited.append(message.hub)
         while next < visited.count {
             let hub = hub(visited[next])
             next += 1
             if !hub.matcher.dependsOnAddressOnly { isCacheable = false }
             found.removeAll(keepingCapacity: true)
-            hub.matcher.match(message, readers[message.header.origin], in: bindings, into: &found)
+            let headers = hub.matcher.dependsOnAddressOnly ? nil : readers[message.header.origin]
+            hub.matcher.match(message, headers, in: bindings, into: &found)
             for number in found {
                 let binding = bindings[number]
                 switch binding.target {

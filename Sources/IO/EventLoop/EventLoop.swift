@@ -27,6 +27,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     private var dirty: [UInt32] = [], released: [Unmanaged<Channel>] = []
     private var pool = BufferPool()
     private var timers = MinHeap<Timer>()
+    /// Timers above which those of closed channels are thrown out: they are never more than half, but for the last few.
+    private var timersMax = 1024
     private var mail = Mailbox.Contents()
     var jobs: [UnownedJob] = []
     private var stopAt: Instant?
@@ -135,6 +137,9 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
 
     /// The descriptor of a row, -1 if it has none: for asking the kernel about it.
     public func descriptor(of slot: UInt32) -> Int32 { slots[Int(slot)].descriptor }
+
+    /// Whether the peer has ended its stream, even if what it sent before is unread. A system call.
+    public func hasPeerEnded(_ slot: UInt32) -> Bool { kernel.hasPeerEnded(slots[Int(slot)].descriptor) }
 
     /// Writes what a connection's output holds before the tick ends, because it has grown large. Answers whether it is below
     /// `limit` now. What an error means is left to the flush.
@@ -382,6 +387,9 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         guard deadline < channel.scheduled else { return }
         channel.scheduled = deadline
         timers.insert(Timer(at: deadline, slot: channel.slot, generation: slots[Int(channel.slot)].generation))
+        guard timers.count > timersMax else { return }
+        timers.removeAll { slots[Int($0.slot)].generation != $0.generation }
+        timersMax = 2 * timers.count + 1024
     }
 
     private func fireTimers() {

@@ -8,8 +8,13 @@ public struct MQTTClientLimits: Sendable, Equatable {
     /// publishes itself: its acknowledgement stands behind them, so reading goes on. (nats.swift 512 Ki messages, then drops.)
     public var undeliveredHardMax = 65_536
 
-    /// QoS 1 and 2 messages sent and not yet acknowledged, if the server allows as many. (paho 20, mosquitto_pub 20, HiveMQ client 65,535.)
+    /// QoS 1 and 2 messages sent and not yet acknowledged, if the server allows as many; 1...65,535. (paho 20, mosquitto_pub 20,
+    /// HiveMQ client 65,535.)
     public var unacknowledgedMax = 1_024
+
+    /// The same before v5, where a server cannot say what it allows. 20, mosquitto's `max_inflight_messages`: mosquitto 2.0.11
+    /// closes connections that resend more than that at QoS 2.
+    public var unacknowledgedBeforeV5Max = 20
 
     /// Bytes that wait for the socket before publishers wait. 256 KiB: two kernel buffers' worth, so the socket never runs dry.
     public var outputMax = 256 << 10

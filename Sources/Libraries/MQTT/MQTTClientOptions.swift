@@ -18,7 +18,7 @@ public struct MQTTClientOptions: Sendable {
     /// For each address until it is connected, and then for the server's answer.
     public var connectTimeout = Duration.seconds(10)
     public var reconnect = MQTTReconnect()
-    public var will: MQTTWill?
+    public var will: MQTTWillMessage?
     /// v5 alone: name and value, for the server.
     public var userProperties: [MQTTUserProperty] = []
     /// v5 alone: how many unacknowledged QoS 1 and 2 messages the server may have under way to this client, 1...65,535. The

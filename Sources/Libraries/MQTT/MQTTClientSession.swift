@@ -27,12 +27,16 @@ final class MQTTClientSession {
     private var openSince = Instant.never
     /// Attempts since the last connection that held.
     private var attempt = 0
+    /// In a row.
+    private var takeovers = 0
 
     private var identifiers = MQTTIdentifiers()
     private var publishing: MQTTPublishing
     private var receiving = MQTTReceiving()
     private var subscriptions: MQTTSubscriptions
     private var aliases: [UInt16: String] = [:]
+    /// The last CONNECT asked for a session without a past.
+    private var startsClean = false
     private var full: Set<UInt32> = []
     /// The server's challenge, while the authenticator thinks; what it says is sent by `work`.
     private var authAnswer: MQTTAuth.Owned?
@@ -96,6 +100,7 @@ final class MQTTClientSession {
         do throws(MQTTMisuse) {
             let connect = try options.connect(clientID: clientID, isFirst: !hasBeenOpen, authenticationData: authenticationData)
             try channel.send(.connect(connect))
+            startsClean = connect.cleanStart
             let name = connect.version == .v5 ? "5" : connect.version == .v3_1 ? "3.1" : "3.1.1"
             trace("sending CONNECT (\(clientID), v\(name), c\(connect.cleanStart ? 1 : 0), k\(connect.keepAlive))")
         } catch {
@@ -112,7 +117,8 @@ final class MQTTClientSession {
         subscriptions.connectionLost(&identifiers)
         if phase == .open, loop.now - openSince >= options.reconnect.stableAfter { attempt = 0 }
         let triesAgain = options.reconnect.isEnabled && (hasBeenOpen || options.reconnect.includesFirst)
-        guard triesAgain, error.isCurable, attempt < options.reconnect.attemptsMax, connecting?.isAbandoned != true else { return end(error) }
+        let isCurable = isTakenOverByItself(error) || error.isCurable
+        guard triesAgain, isCurable, attempt < options.reconnect.attemptsMax, connecting?.isAbandoned != true else { return end(error) }
         attempt += 1
         phase = .waiting
         let delay = options.reconnect.delay(before: attempt, chance: .random(in: 0..<1))
@@ -122,6 +128,16 @@ final class MQTTClientSession {
         trace("connecting again in \(delay)")
         pause = MQTTReconnectClock(self, at: loop.now + delay)
         if let pause { loop.add(clock: pause) }
+    }
+
+    /// A server may see the CONNECT of a connection that broke after that of the next one, which it then takes over.
+    private func isTakenOverByItself(_ error: MQTTClientError) -> Bool {
+        guard case .connectionLost(_, .disconnected(.sessionTakenOver, _)) = error, phase == .open else {
+            takeovers = 0
+            return false
+        }
+        takeovers += 1
+        return attempt > 0 && takeovers <= 3 && loop.now - openSince < .seconds(1)
     }
 
     /// The pause is over.
@@ -167,6 +183,8 @@ final class MQTTClientSession {
         guard connack.reason == .success else {
             return .refused(server: client.server, reason: connack.reason, text: connack.reasonText.map { bytes.at($0).text } ?? "")
         }
+        // [MQTT-3.2.2-4]
+        guard !connack.sessionPresent || !startsClean else { return .connectionLost(server: client.server, .violation(.malformed(.connackFlags))) }
         if let authenticator = options.authenticator, options.version == .v5 {
             do { try authenticator.finished(with: connack.authenticationData.map { bytes.at($0).array }) } catch {
                 return .authenticationFailed(method: authenticator.method, reason: "\(error)")

@@ -1,5 +1,5 @@
 /// The packet identifiers of one client's session: 1 to 65,535, each in one use at a time (MQTT 5.0 section 2.2.1).
-/// Publications, SUBSCRIBE and UNSUBSCRIBE share them [MQTT-2.2.1-2].
+/// Publications, SUBSCRIBE and UNSUBSCRIBE share them [MQTT-2.2.1-3].
 struct MQTTIdentifiers {
     private var words = [UInt64](repeating: 0, count: 1_024)
     private var last: UInt16 = 0

@@ -17,6 +17,7 @@ struct MQTTPublishing {
     }
 
     private let limits: MQTTClientLimits
+    private let windowWanted: Int
     private let aliasMaxWanted: UInt16
     private var waiting = MQTTLine<MQTTPublication>()
     private var waitingBytes = 0
@@ -34,7 +35,8 @@ struct MQTTPublishing {
 
     init(_ options: MQTTClientOptions) {
         limits = options.limits
-        window = options.limits.unacknowledgedMax
+        windowWanted = options.version == .v5 ? options.limits.unacknowledgedMax : options.limits.unacknowledgedBeforeV5Max
+        window = windowWanted
         aliasMaxWanted = options.version == .v5 ? options.publishAliasMax : 0
     }
 
@@ -68,7 +70,7 @@ struct MQTTPublishing {
     // MARK: From the server
 
     mutating func opened(_ connack: MQTTConnack.Received, _ identifiers: inout MQTTIdentifiers) {
-        window = min(limits.unacknowledgedMax, Int(connack.receiveMaximum ?? .max))
+        window = min(windowWanted, Int(connack.receiveMaximum ?? .max))
         aliasMax = min(aliasMaxWanted, connack.topicAliasMax ?? 0)
         aliases = [:]
         onWire = 0

@@ -78,7 +78,7 @@ public enum MQTTFault: String, Equatable, Sendable {
     case variableByteInteger = "variable byte integer too long"
     case cutShort = "a field reaches beyond its packet"
     case trailingBytes = "bytes behind the last field"
-    /// [MQTT-1.5.4-1], [MQTT-1.5.4-2]; 3.1.1: [MQTT-1.4.0-1], [MQTT-1.4.0-2]
+    /// [MQTT-1.5.4-1], [MQTT-1.5.4-2]; 3.1.1: [MQTT-1.5.3-1], [MQTT-1.5.3-2]
     case text = "text that is not UTF-8, or holds U+0000"
     /// [MQTT-3.1.2-1]
     case protocolName = "unknown protocol name"

@@ -7,6 +7,7 @@ import MartletCollections
 final class TopicMatcher: Matcher {
     private var tree = LevelTree<PatternNode>()
     private let root: UInt32
+    private var walk = PatternWalk()
 
     init() { root = tree.addNode(under: 0, PatternNode()) }
 
@@ -32,7 +33,7 @@ final class TopicMatcher: Matcher {
     // MARK: Matching
 
     func match(_ message: borrowing Message, _ headers: (any HeaderReader)?, in bindings: borrowing Slab<Binding>, into found: inout [UInt32]) {
-        tree.match(message.address, from: root, bindings, &found)
+        walk.match(message.address, in: tree, from: root, bindings, into: &found)
     }
 }
 
@@ -115,49 +116,5 @@ extension LevelTree where Value == PatternNode {
             node = parent
         }
         return Array(levels.reversed().joined(separator: [Address.separator]))
-    }
-
-    func match(_ address: Span<UInt8>, from root: UInt32, _ bindings: borrowing Slab<Binding>, _ found: inout [UInt32]) {
-        let isReserved = address.count > 0 && address[0] == Address.reserved
-        if !isReserved { return walk(root, 0, address, bindings, &found) }
-        // A reserved address: what was reached through a wildcard in the first level may be spared it.
-        let node = self[root]
-        var throughWildcard: [UInt32] = []
-        takeAnyLevels(node, 0, address, bindings, &throughWildcard)
-        let end = Address.endOfLevel(address, from: 0)
-        if node.value.oneLevel != 0 { walk(node.value.oneLevel, end + 1, address, bindings, &throughWildcard) }
-        for number in throughWildcard where !bindings[number].options.flags.contains(.sparesReserved) { found.append(number) }
-        let literal = child(of: root, address.extracting(0..<end))
-        if literal != 0 { walk(literal, end + 1, address, bindings, &found) }
-    }
-
-    /// All matches below `number` for what follows `start`; past the end (`start > count`) no level is left.
-    private func walk(_ number: UInt32, _ start: Int, _ address: Span<UInt8>, _ bindings: borrowing Slab<Binding>, _ found: inout [UInt32]) {
-        let node = self[number]
-        takeAnyLevels(node, start, address, bindings, &found)
-        if start > address.count { return bindings.append(all: node.value.firstBinding, to: &found) }
-        if node.value.oneLevel == 0, node.children == 0 { return }
-        let end = Address.endOfLevel(address, from: start)
-        if node.value.oneLevel != 0 { walk(node.value.oneLevel, end + 1, address, bindings, &found) }
-        guard node.children > 0 else { return }
-        let literal = child(of: number, address.extracting(start..<end))
-        if literal != 0 { walk(literal, end + 1, address, bindings, &found) }
-    }
-
-    /// `#` below `node`: itself takes whatever is left; what stands behind it may begin at any level from here.
-    private func takeAnyLevels(_ node: Node, _ start: Int, _ address: Span<UInt8>, _ bindings: borrowing Slab<Binding>, _ found: inout [UInt32]) {
-        guard node.value.anyLevels != 0 else { return }
-        let below = self[node.value.anyLevels]
-        bindings.append(all: below.value.firstBinding, to: &found)
-        guard below.children > 0 || below.value.oneLevel != 0 || below.value.anyLevels != 0 else { return }
-        var from = start
-        while from <= address.count {
-            let end = Address.endOfLevel(address, from: from)
-            if below.value.oneLevel != 0 { walk(below.value.oneLevel, end + 1, address, bindings, &found) }
-            let literal = child(of: node.value.anyLevels, address.extracting(from..<end))
-            if literal != 0 { walk(literal, end + 1, address, bindings, &found) }
-            from = end + 1
-        }
-        takeAnyLevels(below, start, address, bindings, &found)
     }
 }

@@ -19,7 +19,8 @@ struct Replay: ~Copyable {
 extension BrokerCore {
     /// Hands a retained publication to the router; 0: it is refused.
     @inline(never) mutating func keep(_ message: borrowing Message) -> UInt64 {
-        let version = router.keep(message, limits, at: wallTime)
+        let queue = message.header.publisherQueue
+        let version = router.keep(message, by: queue.isNone ? 0 : queues[queue.number].serial, limits, at: wallTime)
         if version == 0 {
             counters.refused &+= 1
             counters.retainedRefused &+= 1

@@ -20,6 +20,8 @@ struct Retained: ~Copyable {
     struct Kept: ~Copyable {
         let message: StoredMessage
         let node: UInt32
+        /// The serial number of its publisher's queue; 0 for none.
+        let publisher: UInt64
     }
     private struct Expiry: Comparable {
         var at: WallTime
@@ -48,7 +50,7 @@ struct Retained: ~Copyable {
 
     /// Keeps a message in place of what is kept for its address, or removes that if the body is empty. The answer is the version; 0:
     /// beyond the limits.
-    mutating func keep(_ message: borrowing Message, _ limits: CoreLimits, at now: WallTime) -> UInt64 {
+    mutating func keep(_ message: borrowing Message, by publisher: UInt64, _ limits: CoreLimits, at now: WallTime) -> UInt64 {
         sweep(at: now, atMost: 8)
         if message.body.isEmpty {
             if let old = find(message) { remove(old) }
@@ -63,10 +65,10 @@ struct Retained: ~Copyable {
         let node = makeNode(message.hub, message.address), old = tree[node].value.message
         if old != 0 {
             forget(old)
-            kept[old] = Kept(message: StoredMessage(copying: message), node: node)
+            kept[old] = Kept(message: StoredMessage(copying: message), node: node, publisher: publisher)
             note(old, message)
         } else {
-            let number = kept.insert(Kept(message: StoredMessage(copying: message), node: node))
+            let number = kept.insert(Kept(message: StoredMessage(copying: message), node: node, publisher: publisher))
             tree[node].value.message = number
             note(number, message)
         }

@@ -36,6 +36,8 @@ struct RetainedWalk: Sendable {
     /// The pattern is a key: its wildcards are none.
     let isLiteral: Bool
     let sparesReserved: Bool
+    /// What the queue of this serial number published is passed over; 0: nothing is.
+    var spared: UInt64 = 0
     /// What follows the first `#` is looked at message by message.
     let compares: Bool
     var places: [Place] = []
@@ -128,6 +130,7 @@ extension Retained {
     }
 
     private func take(_ number: UInt32, _ walk: RetainedWalk, _ budget: inout ReplayBudget, _ now: WallTime, _ bytes: inout ByteBuffer) {
+        guard walk.spared == 0 || number == 0 || kept[number].publisher != walk.spared else { return }
         guard number != 0, versions[Int(number)] <= walk.version, kept[number].message.header.expiry > now else { return }
         let message = kept[number].message.message
         if walk.compares, !Address.matches(walk.pattern.span, message.address) { return }

@@ -11,17 +11,19 @@ public enum RetainedReplay: UInt8, Sendable {
 
 extension Router {
     /// Binds a target, and says what of that which the hub keeps it is to be given: under one lock, so that a publication comes either
-    /// live or by replay.
+    /// live or by replay. `owner`: the target queue's serial number, for bindings that spare it its own.
     func bind(
-        _ hub: HubID, _ pattern: Pattern, to target: Binding.Target, _ options: BindingOptions, replay: RetainedReplay, chain: inout UInt32
+        _ hub: HubID, _ pattern: Pattern, to target: Binding.Target, _ options: BindingOptions, replay: RetainedReplay, by owner: UInt64 = 0,
+        chain: inout UInt32
     ) -> (number: UInt32, isNew: Bool, walk: RetainedWalk?) {
         var first = chain
         let bound = topology.withLock { topology in
             let bound = topology.bind(hub, pattern, to: target, options, chain: &first)
             generation.store(topology.changeCount, ordering: .releasing)
             guard replay == .always || replay == .ifNew && bound.isNew else { return (bound.number, bound.isNew, nil as RetainedWalk?) }
-            let walk = topology.retained.walk(
+            var walk = topology.retained.walk(
                 hub, topology.hub(hub).kind, pattern, sparesReserved: options.flags.contains(.sparesReserved))
+            if options.flags.contains(.noLocal) { walk?.spared = owner }
             return (bound.number, bound.isNew, walk)
         }
         chain = first
@@ -29,8 +31,9 @@ extension Router {
     }
 
     /// Keeps a retained message, or removes what was kept for its address; the answer is the version it was stored as, 0 if it is refused.
-    func keep(_ message: borrowing Message, _ limits: CoreLimits, at now: WallTime) -> UInt64 {
-        topology.withLock { $0.retained.keep(message, limits, at: now) }
+    /// `publisher`: its queue's serial number, 0 for none.
+    func keep(_ message: borrowing Message, by publisher: UInt64, _ limits: CoreLimits, at now: WallTime) -> UInt64 {
+        topology.withLock { $0.retained.keep(message, by: publisher, limits, at: now) }
     }
 
     /// Goes on with a walk, as far as the budget goes.

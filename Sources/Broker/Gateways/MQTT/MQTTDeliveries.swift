@@ -27,65 +27,66 @@ struct MQTTDeliveries: ~Copyable {
         @inline(__always) var number: UInt32 { 1 + (version == .v5 ? 6 : 0) + UInt32(qos) * 2 + (retain ? 1 : 0) }
     }
 
+    /// What a message says to all its receivers.
+    private struct Traits {
+        let isRetained, isExactlyOnce, expires: Bool
+        @inline(__always) init(_ header: MessageHeader) {
+            isRetained = header.flags.contains(.retained)
+            isExactlyOnce = header.flags.contains(.exactlyOnce)
+            expires = header.expiry != .never
+        }
+    }
+
     init() { for _ in 0..<Form.count { _ = frames.insert(ByteBuffer()) } }
 
     @inline(__always)
     mutating func deliver(_ range: Range<Int>, of message: borrowing Message, from gateway: MQTTGateway, _ outputs: OutputTable) {
         encoded = 0
+        let shard = gateway.shard, loop = shard.loop
+        let traits = Traits(message.header), isForMany = range.count > 1, outputBytesMax = gateway.options.outputBytesMax
+        var sent: UInt64 = 0
         for index in range {
-            let delivery = gateway.shard.effects.value.deliveries[index]
-            let session = delivery.token
-            guard accepts(delivery, message, gateway, outputs) else { continue }
-            let form = form(of: delivery, message, gateway.sessions.value[session].version)
-            gateway.seen.value.publishesSent &+= 1
-            gateway.seen.value.publishBytesSent &+= UInt64(message.body.count)
-            if form.version == .v5, !delivery.matches.isNone || gateway.sessions.value[session].takesAliases || isOld(delivery, message) {
-                encodeOwn(message, form, for: delivery, gateway, outputs)
-            } else if range.count == 1 {
-                encode(message, form, for: delivery, gateway, outputs)
+            let delivery = shard.effects.value.deliveries[index]
+            let reach = gateway.sessions.value[delivery.token].reach
+            loop.willWrite(reach.slot)
+            // A replay waits by itself for a client that reads slowly.
+            if outputs[reach.slot].count > outputBytesMax, !delivery.settles, !delivery.isReplay, !loop.flushEarly(reach.slot, limit: outputBytesMax) {
+                gateway.seen.value.droppedSlow &+= 1
+                continue
+            }
+            if reach.packetSizeMax != .max, !fits(delivery, message, reach, gateway) { continue }
+            let form = Self.form(of: delivery, traits, reach.version)
+            sent &+= 1
+            if reach.version == .v5, !delivery.matches.isNone || reach.takesAliases || traits.expires && !delivery.message.isNone {
+                encodeOwn(message, form, for: delivery, reach.slot, gateway, &outputs[reach.slot])
+            } else if isForMany {
+                copy(message, form, for: delivery, gateway, &outputs[reach.slot])
             } else {
-                copy(message, form, for: delivery, gateway, outputs)
+                encode(message, form, for: delivery, gateway, &outputs[reach.slot])
             }
         }
-    }
-
-    /// It was kept, so some of its expiry interval may be over.
-    @inline(__always) private func isOld(_ delivery: Delivery, _ message: borrowing Message) -> Bool {
-        message.header.expiry != .never && !delivery.message.isNone
+        gateway.seen.value.publishesSent &+= sent
+        gateway.seen.value.publishBytesSent &+= sent &* UInt64(message.body.count)
     }
 
     /// QoS: the lower of the message's and the subscription's. RETAIN: set on what was kept, and on what says so where the
     /// subscription wants it as published [MQTT-3.3.1-12], [MQTT-3.3.1-13].
-    @inline(__always) private func form(of delivery: Delivery, _ message: borrowing Message, _ version: MQTTVersion) -> Form {
+    @inline(__always) private static func form(of delivery: Delivery, _ traits: Traits, _ version: MQTTVersion) -> Form {
         let wanted = MQTTBindingOptions(opaque: delivery.opaque)
-        let qos: UInt8 = !delivery.settles ? 0 : wanted.qos == 2 && message.header.flags.contains(.exactlyOnce) ? 2 : 1
-        return Form(version: version, qos: qos, retain: delivery.isReplay || wanted.retainAsPublished && message.header.flags.contains(.retained))
+        let qos: UInt8 = !delivery.settles ? 0 : traits.isExactlyOnce && wanted.qos == 2 ? 2 : 1
+        return Form(version: version, qos: qos, retain: delivery.isReplay || traits.isRetained && wanted.retainAsPublished)
     }
 
-    /// Whether the message may be written for this client now. What may not is dropped (QoS 0), or settled as if delivered when the
-    /// client could never take it [MQTT-3.1.2-25].
-    @inline(__always)
-    private mutating func accepts(_ delivery: Delivery, _ message: borrowing Message, _ gateway: MQTTGateway, _ outputs: OutputTable) -> Bool {
-        let slot = gateway.sessions.value[delivery.token].slot, loop = gateway.shard.loop
-        loop.willWrite(slot)
-        if outputs[slot].count > gateway.options.outputBytesMax, !delivery.settles, !delivery.isReplay,
-            !loop.flushEarly(slot, limit: gateway.options.outputBytesMax)
-        {
-            gateway.seen.value.droppedSlow &+= 1
-            return false
-        }
-        let sizeMax = gateway.sessions.value[delivery.token].packetSizeMax
-        if sizeMax != .max, message.byteCount + 32 > Int(sizeMax) || !delivery.matches.isNone { return fits(delivery, message, Int(sizeMax), gateway) }
-        return true
-    }
-
-    @inline(never) private mutating func fits(_ delivery: Delivery, _ message: borrowing Message, _ sizeMax: Int, _ gateway: MQTTGateway) -> Bool {
+    /// Whether the client takes a packet of this size. What it could never take is settled as if delivered [MQTT-3.1.2-25].
+    @inline(never) private mutating func fits(
+        _ delivery: Delivery, _ message: borrowing Message, _ reach: MQTTSession.Reach, _ gateway: MQTTGateway
+    ) -> Bool {
         prefix.removeAll()
         appendIdentifiers(delivery, gateway)
         let size = MQTTEncoder.publishSize(
-            version: gateway.sessions.value[delivery.token].version, topicCount: message.address.count,
+            version: reach.version, topicCount: message.address.count,
             propertyCount: prefix.count + message.properties(of: gateway.id).count, payloadCount: message.body.count, qos: delivery.settles ? 1 : 0)
-        if size <= sizeMax { return true }
+        if size <= Int(reach.packetSizeMax) { return true }
         gateway.seen.value.droppedOversized &+= 1
         if delivery.settles {
             if let identifier = gateway.sessions.value[delivery.token].takeIdentifierAgain(for: delivery.position) {
@@ -106,37 +107,41 @@ struct MQTTDeliveries: ~Copyable {
 
     /// One client: straight into its output.
     @inline(__always)
-    private func encode(_ message: borrowing Message, _ form: Form, for delivery: Delivery, _ gateway: MQTTGateway, _ outputs: OutputTable) {
+    private func encode(_ message: borrowing Message, _ form: Form, for delivery: Delivery, _ gateway: MQTTGateway, _ output: inout ByteBuffer) {
         let (identifier, isDuplicate) = identifier(for: delivery, gateway)
         MQTTEncoder.publish(
             version: form.version, topic: message.address, properties: message.properties(of: gateway.id), payload: message.body, qos: form.qos,
-            packetIdentifier: identifier, retain: form.retain, duplicate: isDuplicate, into: &outputs[gateway.sessions.value[delivery.token].slot])
+            packetIdentifier: identifier, retain: form.retain, duplicate: isDuplicate, into: &output)
     }
 
     /// Many clients: encoded once for each form they need, and copied.
     @inline(__always)
-    private mutating func copy(_ message: borrowing Message, _ form: Form, for delivery: Delivery, _ gateway: MQTTGateway, _ outputs: OutputTable) {
-        let number = form.number, slot = gateway.sessions.value[delivery.token].slot
-        if encoded & 1 << UInt16(number) == 0 {
-            encoded |= 1 << UInt16(number)
-            frames[number].removeAll()
-            identifierOffsets[Int(number)] = MQTTEncoder.publish(
-                version: form.version, topic: message.address, properties: message.properties(of: gateway.id), payload: message.body, qos: form.qos,
-                packetIdentifier: 0, retain: form.retain, duplicate: false, into: &frames[number])
-        }
-        let start = outputs[slot].count
-        outputs[slot].append(contentsOf: frames[number])
+    private mutating func copy(_ message: borrowing Message, _ form: Form, for delivery: Delivery, _ gateway: MQTTGateway, _ output: inout ByteBuffer) {
+        let number = form.number
+        if encoded & 1 << UInt16(truncatingIfNeeded: number) == 0 { encodeFrame(message, form, gateway) }
+        let start = output.count
+        output.append(contentsOf: frames[number])
         if form.qos > 0 {
             let identifier = gateway.sessions.value[delivery.token].takeIdentifier(for: delivery.position)
-            outputs[slot].set(identifier, at: start + identifierOffsets[Int(number)])
+            output.set(identifier, at: start + identifierOffsets[Int(number)])
         }
+    }
+
+    @inline(never) private mutating func encodeFrame(_ message: borrowing Message, _ form: Form, _ gateway: MQTTGateway) {
+        let number = form.number
+        encoded |= 1 << UInt16(number)
+        frames[number].removeAll()
+        identifierOffsets[Int(number)] = MQTTEncoder.publish(
+            version: form.version, topic: message.address, properties: message.properties(of: gateway.id), payload: message.body, qos: form.qos,
+            packetIdentifier: 0, retain: form.retain, duplicate: false, into: &frames[number])
     }
 
     // MARK: What one client wants for itself
 
     @inline(never)
-    private mutating func encodeOwn(_ message: borrowing Message, _ form: Form, for delivery: Delivery, _ gateway: MQTTGateway, _ outputs: OutputTable) {
-        let slot = gateway.sessions.value[delivery.token].slot
+    private mutating func encodeOwn(
+        _ message: borrowing Message, _ form: Form, for delivery: Delivery, _ slot: UInt32, _ gateway: MQTTGateway, _ output: inout ByteBuffer
+    ) {
         let (identifier, isDuplicate) = identifier(for: delivery, gateway)
         prefix.removeAll()
         appendIdentifiers(delivery, gateway)
@@ -144,10 +149,10 @@ struct MQTTDeliveries: ~Copyable {
         let isKnown = canAlias(message, form, delivery, gateway) && appendAlias(of: message.address, slot, gateway)
         MQTTEncoder.publish(
             version: .v5, topic: isKnown ? Span() : message.address, prefix: prefix.span, properties: properties, payload: message.body, qos: form.qos,
-            packetIdentifier: identifier, retain: form.retain, duplicate: isDuplicate, into: &outputs[slot])
-        if isOld(delivery, message) {
-            let start = outputs[slot].count - message.body.count - properties.count
-            lowerExpiry(of: message, properties, at: start, gateway, &outputs[slot])
+            packetIdentifier: identifier, retain: form.retain, duplicate: isDuplicate, into: &output)
+        // It was kept, so some of its expiry interval may be over.
+        if message.header.expiry != .never, !delivery.message.isNone {
+            lowerExpiry(of: message, properties, at: output.count - message.body.count - properties.count, gateway, &output)
         }
     }
 
@@ -160,8 +165,8 @@ struct MQTTDeliveries: ~Copyable {
 
     /// Whether the client takes aliases, and the packet with one more property.
     private func canAlias(_ message: borrowing Message, _ form: Form, _ delivery: Delivery, _ gateway: MQTTGateway) -> Bool {
-        guard gateway.sessions.value[delivery.token].takesAliases else { return false }
-        let sizeMax = gateway.sessions.value[delivery.token].packetSizeMax
+        guard gateway.sessions.value[delivery.token].reach.takesAliases else { return false }
+        let sizeMax = gateway.sessions.value[delivery.token].reach.packetSizeMax
         let size = MQTTEncoder.publishSize(
             version: .v5, topicCount: message.address.count, propertyCount: prefix.count + 3 + message.properties(of: gateway.id).count,
             payloadCount: message.body.count, qos: form.qos)

@@ -37,7 +37,7 @@ extension MQTTGateway {
             return refuse(channel, &machine, connect.userName == nil ? .notAuthorized : .badUserNameOrPassword, "not authorized")
         }
         if connect.clientID.isEmpty, connect.version != .v5, !connect.cleanStart {
-            return refuse(channel, &machine, .clientIdentifierNotValid, "no client identifier for a session that is to last")  // [MQTT-3.1.3-8]
+            return refuse(channel, &machine, .clientIdentifierNotValid, "no client identifier for a session that is to last")  // 3.1.1: [MQTT-3.1.3-8]
         }
         if let will = connect.will, isReserved(bytes.at(will.topic)) {
             return refuse(channel, &machine, .notAuthorized, "a will on a topic that the server alone publishes")
@@ -53,8 +53,8 @@ extension MQTTGateway {
     ) -> ConnectAnswer {
         let assigned = connect.clientID.isEmpty ? Self.makeIdentifier() : []
         let clientID = connect.clientID.isEmpty ? assigned : bytes.at(connect.clientID).array
-        guard let (existing, owner) = claim(clientID, cleanStart: connect.cleanStart) else {
-            return refuse(channel, &machine, .serverBusy, "its session is being ended again and again")
+        guard let (existing, owner) = claim(clientID, cleanStart: connect.cleanStart, for: { isAbandoned(connect, in: bytes, channel) }) else {
+            return refuse(channel, &machine, .serverBusy, "its session has a newer connection")
         }
         guard owner == shard.number else {
             // Who has been authenticated here is not asked again there.
@@ -91,12 +91,13 @@ extension MQTTGateway {
 
     /// The endpoint of this identity, if one goes on, and the shard it must be served on. A connection that speaks for it already
     /// is sent away [MQTT-3.1.4-3]; a clean start ends what was there.
-    private func claim(_ clientID: [UInt8], cleanStart: Bool) -> (EndpointID, UInt8)? {
+    private func claim(_ clientID: [UInt8], cleanStart: Bool, for isAbandoned: () -> Bool) -> (EndpointID, UInt8)? {
         for _ in 0..<3 {
             let (owner, endpoint) = shard.router.claim(clientID.span, for: shard.number)
             guard owner == shard.number, !endpoint.isNone else { return (.none, owner) }
             let session = shard.core.value.gatewayState(of: endpoint)
-            if sessions.value[session].slot != 0 {
+            if sessions.value[session].reach.slot != 0 {
+                guard !isAbandoned() else { return nil }
                 takeOver(session)
             } else if cleanStart {
                 shard.perform { $0.deleteEndpoint(endpoint, into: &$1) }
@@ -108,8 +109,14 @@ extension MQTTGateway {
         return nil
     }
 
+    /// A client that said CONNECT, nothing else, and has gone since: its next connection may have been heard first, on another loop.
+    private func isAbandoned(_ connect: MQTTConnect, in bytes: Span<UInt8>, _ channel: MQTTServerChannel) -> Bool {
+        let last = connect.password ?? connect.userName ?? connect.will?.payload ?? connect.clientID
+        return last.end == bytes.count && shard.loop.hasPeerEnded(channel.slot)
+    }
+
     private func takeOver(_ session: UInt32) {
-        guard let old = shard.loop.channel(at: sessions.value[session].slot) as? MQTTServerChannel else { return }
+        guard let old = shard.loop.channel(at: sessions.value[session].reach.slot) as? MQTTServerChannel else { return }
         sendAway(old, .sessionTakenOver, "another connection took the session over")
     }
 
@@ -131,13 +138,13 @@ extension MQTTGateway {
         } else {
             session = shard.core.value.gatewayState(of: existing)
         }
-        sessions.value[session].slot = slot
-        sessions.value[session].version = connect.version
-        sessions.value[session].packetSizeMax = connect.packetSizeMax
+        sessions.value[session].reach.slot = slot
+        sessions.value[session].reach.version = connect.version
+        sessions.value[session].reach.packetSizeMax = connect.packetSizeMax
         let endpoint = sessions.value[session].endpoint, queue = sessions.value[session].queue
         shard.core.value.attach(endpoint, token: slot, gatewayState: session, lifetime: lifetime)
         sessions.value[session].window = min(options.receiveMaximum, connect.receiveMaximum)
-        sessions.value[session].takesAliases = channel.acceptAliases(min(connect.topicAliasMax, options.topicAliasMax))
+        sessions.value[session].reach.takesAliases = channel.acceptAliases(min(connect.topicAliasMax, options.topicAliasMax))
         sessions.value[session].consumer = shard.core.value.addConsumer(to: queue, gateway: id, token: session, limit: window(session))
         channel.session = session
         attachedCount += 1
@@ -165,7 +172,7 @@ extension MQTTGateway {
     /// What the client may not have got, again and in order, as far as its window goes; then what has come since. What it has
     /// received and not completed is released again.
     private func resume(_ session: UInt32, _ machine: inout MQTTServerMachine) {
-        let queue = sessions.value[session].queue, slot = sessions.value[session].slot
+        let queue = sessions.value[session].queue, slot = sessions.value[session].reach.slot
         for identifier in sessions.value[session].beginResuming(shard.core.value.held(in: queue)) {
             say(.pubrel(packetIdentifier: identifier, reason: .success), &machine, slot)
         }
@@ -239,7 +246,7 @@ extension MQTTGateway {
                 "client": shard.core.value.identity(of: endpoint).span.text, "address": address(channel), "reason": "\(reason)",
             ])
         let consumer = sessions.value[session].consumer, publisher = sessions.value[session].publisher
-        sessions.value[session].slot = 0
+        sessions.value[session].reach.slot = 0
         sessions.value[session].consumer = .none
         sessions.value[session].publisher = .none
         if !publisher.isNone { shard.core.value.closePublisher(publisher) }

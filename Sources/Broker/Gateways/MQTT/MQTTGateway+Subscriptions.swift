@@ -30,7 +30,7 @@ extension MQTTGateway {
         let queue = sessions.value[session].queue
         let isNew =
             if let (name, pattern) = Self.shared(filter) {
-                // [MQTT-4.8.2-1]: nothing that was retained is sent.
+                // Section 3.8.3.1: nothing that was retained is sent.
                 shard.perform {
                     $0.join(name, hub, pattern, queue, binding, policy: options.queuePolicy(isDurable: isDurable(session)), limit: window(session), into: &$1)
                 }

@@ -64,12 +64,12 @@ public final class MQTTGateway: Gateway {
     }
 
     public override func slowDown(_ token: UInt32, for duration: Duration) {
-        guard let channel = shard.loop.channel(at: sessions.value[token].slot) else { return }
+        guard let channel = shard.loop.channel(at: sessions.value[token].reach.slot) else { return }
         shard.holdBack(channel, for: duration)
     }
 
     public override func overflowed(_ token: UInt32) {
-        guard let channel = shard.loop.channel(at: sessions.value[token].slot) as? MQTTServerChannel else { return }
+        guard let channel = shard.loop.channel(at: sessions.value[token].reach.slot) as? MQTTServerChannel else { return }
         counters.disconnectedSlow += 1
         sendAway(channel, .quotaExceeded, "more messages wait for it than its queue holds")
     }
@@ -131,7 +131,7 @@ public final class MQTTGateway: Gateway {
         return topic.count >= 5 && topic.extracting(0..<5).equals(prefix.span)
     }
 
-    /// A PUBLISH that this client must not send. Before v5 there is no word for it: it is taken and dropped [MQTT-3.3.5-2].
+    /// A PUBLISH that this client must not send. Before v5 there is no word for it: it is taken and dropped: 3.1.1 [MQTT-3.3.5-2].
     private func refuse(_ publish: MQTTPublish, _ slot: UInt32, _ machine: inout MQTTServerMachine) {
         counters.publishesRefused += 1
         let reason: MQTTReason = machine.version == .v5 ? .notAuthorized : .success
@@ -207,7 +207,7 @@ public final class MQTTGateway: Gateway {
     }
 
     public override func acknowledge(_ acknowledgement: Acknowledgement) {
-        let session = acknowledgement.token, slot = sessions.value[session].slot
+        let session = acknowledgement.token, slot = sessions.value[session].reach.slot
         guard let channel = shard.loop.channel(at: slot) as? MQTTServerChannel else { return }
         let identifier = UInt16(truncatingIfNeeded: acknowledgement.tag)
         if acknowledgement.tag & Self.pubrecTag != 0 {

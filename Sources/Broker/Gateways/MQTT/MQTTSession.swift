@@ -4,22 +4,26 @@ import MartletMQTTProtocol
 
 /// What the gateway keeps for a session, connected or not: its numbers in the core, and the packet identifiers in use.
 struct MQTTSession: ~Copyable {
+    /// How its client is reached: what each delivery looks at.
+    struct Reach: BitwiseCopyable {
+        /// The connection's row in the loop; 0 while nobody is connected.
+        var slot: UInt32 = 0
+        /// The largest packet its client takes.
+        var packetSizeMax: UInt32 = .max
+        var version = MQTTVersion.v5
+        /// Its client takes topic aliases: its PUBLISH packets are its own.
+        var takesAliases = false
+    }
     let endpoint: EndpointID
     let queue: QueueID
     /// `.none` while nobody is connected.
     var consumer = ConsumerID.none
     /// Made with the first QoS 1 or 2 PUBLISH of a connection.
     var publisher = PublisherID.none
-    /// The connection's row in the loop; 0 while nobody is connected.
-    var slot: UInt32 = 0
+    var reach = Reach()
     var subscriptions: UInt32 = 0
-    /// The largest packet its client takes.
-    var packetSizeMax: UInt32 = .max
     /// QoS 1 and 2 messages that may be under way to the client.
     var window: UInt16 = .max
-    var version = MQTTVersion.v5
-    /// Its client takes topic aliases: its PUBLISH packets are its own.
-    var takesAliases = false
     private var lastIdentifier: UInt16 = 0
     /// Packet identifier of what is under way to the client -> its position in the queue, and whether PUBREL was sent for it.
     private var identifiers = PositionTable<UInt64>()

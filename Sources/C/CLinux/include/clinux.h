@@ -16,6 +16,7 @@ enum { CL_EAGAIN = 11, CL_EINTR = 4, CL_EMFILE = 24, CL_ENFILE = 23, CL_EINPROGR
 int cl_epoll_create(void);
 int cl_epoll_control(int epoll, int operation, int fd, uint32_t events, uint64_t data);
 int cl_epoll_wait(int epoll, cl_event *events, int capacity, int64_t timeout_ns);  // < 0 waits for ever
+int cl_has_peer_ended(int fd);
 int cl_eventfd(void);
 void cl_eventfd_signal(int fd);
 
@@ -44,6 +45,7 @@ void cl_release(void *base, size_t count);
 int cl_thread(void (*body)(void *), void *argument, uint64_t *thread);
 void cl_join(uint64_t thread);
 uint64_t cl_thread_id(void);
+static inline void cl_prefetch(const void *address) { __builtin_prefetch(address); }
 uint64_t cl_heap_in_use(void);                        // bytes that malloc has given out
 int cl_cpu_count(void);                                 // of this process's affinity mask
 int cl_raise_file_limit(void);                          // soft to hard; the limit, or -errno

@@ -1,7 +1,7 @@
 internal import MartletMQTTProtocol
 
 /// What the server publishes for a client that goes without saying goodbye (MQTT 5.0 section 3.1.2.5).
-public struct MQTTWill: Sendable, Equatable {
+public struct MQTTWillMessage: Sendable, Equatable {
     public var topic: String
     public var payload: [UInt8]
     public var qos: MQTTQoS
