@@ -217,6 +217,10 @@ import Testing
         guard case .connack(let connack)? = events.last else { Issue.record("\(events)"); return }
         #expect(connack.reason == .notAuthorized)
         #expect(client.hasEnded)
+        let (open, _) = authenticate(broker, answers: [[3, 2, 1], [5, 4]])
+        open.send(.auth(MQTTAuth.Owned(reason: .reAuthenticate, method: Array("backwards".utf8))))
+        open.send(.auth(MQTTAuth.Owned(reason: .continueAuthentication, method: Array("backwards".utf8), data: [0])))
+        #expect(open.take().last == .disconnect(reason: .notAuthorized, text: ""))
         let unknown = broker.connected("c") { $0.authenticationMethod = Array("unknown".utf8) }
         guard case .connack(let answer)? = unknown.take().first else { Issue.record("no CONNACK"); return }
         #expect(answer.reason == .badAuthenticationMethod)

@@ -23,6 +23,7 @@ extension MQTTGateway {
         guard sessions.value[session].subscriptions < options.subscriptionsMax else { return .quotaExceeded }
         var flags: BindingOptions.Flags = .sparesReserved
         if wanted.qos == 0 { flags.insert(.atMostOnce) }
+        if wanted.qos == 2 { flags.insert(.exactlyOnce) }
         if wanted.noLocal { flags.insert(.noLocal) }
         let opaque = MQTTBindingOptions(qos: wanted.qos, retainAsPublished: wanted.retainAsPublished).opaque
         let binding = BindingOptions(flags: flags, opaque: opaque, tag: identifier)
