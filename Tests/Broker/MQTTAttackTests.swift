@@ -146,4 +146,18 @@ import Testing
         #expect(second.takeTexts().count == 100)
         #expect(broker.shards.map { $0.core.value.storedCount } == [0, 0])
     }
+
+    @Test("Routes of long topics are not kept") func longTopics() {
+        let broker = PipeBroker()
+        let subscriber = broker.connected("s"), publisher = broker.connected("p")
+        let subscription = MQTTSubscription(filter: Array("#".utf8), options: MQTTSubscriptionOptions(qos: 1))
+        subscriber.send(.subscribe(packetIdentifier: 1, subscriptionIdentifier: 300, subscriptions: [subscription]))
+        _ = subscriber.take()
+        let topic = String(repeating: "long", count: 1000)
+        for number in 0..<5 {
+            publisher.send(.publish(MQTTPublish.Owned(topic: Array("\(number)\(topic)".utf8), payload: [], packetIdentifier: 1, qos: 1, retain: number == 4)))
+        }
+        #expect(subscriber.takeMessages().map(\.properties) == Array(repeating: [0x0B, 0xAC, 0x02], count: 5))
+        #expect(broker.shards[0].core.value.cachedRoutes == 0)
+    }
 }

@@ -141,9 +141,10 @@ import Testing
         let broker = PipeBroker { $0.deniedFilters = [Array("secret/#".utf8)] }
         for version in [MQTTVersion.v5, .v3_1_1] {
             let client = broker.connected("c", version: version)
-            let wanted = ["secret/#", "open"].map { MQTTSubscription(filter: Array($0.utf8), options: MQTTSubscriptionOptions(qos: 1)) }
+            let refusal: MQTTReason = version == .v5 ? .notAuthorized : .unspecifiedError
+            let wanted = ["secret/#", "$share/g/secret/#", "open"].map { MQTTSubscription(filter: Array($0.utf8), options: MQTTSubscriptionOptions(qos: 1)) }
             client.send(.subscribe(packetIdentifier: 1, subscriptionIdentifier: 0, subscriptions: wanted))
-            #expect(client.take().contains(.suback(packetIdentifier: 1, reasons: [version == .v5 ? .notAuthorized : .unspecifiedError, .grantedQoS1])))
+            #expect(client.take().contains(.suback(packetIdentifier: 1, reasons: [refusal, refusal, .grantedQoS1])))
             let watcher = broker.connected("w")
             watcher.subscribe("$SYS/#", qos: 1)
             client.publish("mine", to: "$SYS/broker/version", qos: 1, identifier: 2)
@@ -217,6 +218,10 @@ import Testing
         guard case .connack(let connack)? = events.last else { Issue.record("\(events)"); return }
         #expect(connack.reason == .notAuthorized)
         #expect(client.hasEnded)
+        let (open, _) = authenticate(broker, answers: [[3, 2, 1], [5, 4]])
+        open.send(.auth(MQTTAuth.Owned(reason: .reAuthenticate, method: Array("backwards".utf8))))
+        open.send(.auth(MQTTAuth.Owned(reason: .continueAuthentication, method: Array("backwards".utf8), data: [0])))
+        #expect(open.take().last == .disconnect(reason: .notAuthorized, text: ""))
         let unknown = broker.connected("c") { $0.authenticationMethod = Array("unknown".utf8) }
         guard case .connack(let answer)? = unknown.take().first else { Issue.record("no CONNACK"); return }
         #expect(answer.reason == .badAuthenticationMethod)

@@ -3,6 +3,7 @@ import MartletCore
 import MartletEventLoop
 import MartletMQTTGateway
 import MartletMQTTProtocol
+import MartletNet
 import MartletPipe
 import MartletShard
 import Testing
@@ -148,6 +149,20 @@ import Testing
         let client = broker.connected("c") { $0.will = .init(topic: Array("gone".utf8), payload: Array("bye".utf8)) }
         client.send(.disconnect(reason: reason, sessionExpiry: nil))
         #expect(watcher.takeTexts() == ["bye"])
+    }
+
+    @Test("A connection that ended before its CONNECT was read does not take a newer one's session over") func abandoned() {
+        let broker = PipeBroker(shards: 2)
+        let kept = broker.connected("c", on: 0)
+        let (near, far) = broker.network.makeStream()
+        var connect = ByteBuffer(), machine = MQTTClientMachine(limits: MQTTLimits(), now: broker.network.now)
+        try? machine.send(.connect(MQTTConnectOptions(clientID: Array("c".utf8))), into: &connect)
+        broker.network.write(connect.span.array, to: far)
+        broker.network.end(far)
+        broker.gateways[1].adopt(near, from: .nameless, unread: [])
+        broker.run()
+        #expect(kept.hasEnded == false)
+        #expect(kept.take().contains { if case .disconnect = $0 { true } else { false } } == false)
     }
 
     @Test("A clean start ends the session before it", arguments: forms) func cleanStart(form: Form) {

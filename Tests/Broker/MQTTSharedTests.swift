@@ -82,6 +82,19 @@ import Testing
         #expect(stayer.takeTexts() == [])
     }
 
+    @Test("What a member was given at QoS 1 goes to another when it is gone, though it was published at QoS 2", arguments: MQTTGatewayTests.forms)
+    func loweredGoesOn(form: Form) {
+        let broker = broker(form)
+        let leaver = broker.connected("a", on: 1, cleanStart: false, sessionExpiry: 60) { $0.receiveMaximum = 2 }
+        let stayer = broker.connected("b", on: 0)
+        for member in [leaver, stayer] { member.subscribe("$share/g/jobs/#", qos: 1) }
+        publish(10, broker, qos: 2)
+        #expect(leaver.takeMessages().count == 2)
+        leaver.drop()
+        broker.advance(by: .milliseconds(20))
+        #expect(stayer.takeTexts().compactMap { Int($0) }.sorted() == Array(0..<10))
+    }
+
     @Test("With all members away, messages wait for the first that comes back", arguments: MQTTGatewayTests.forms) func waiting(form: Form) {
         let broker = broker(form)
         for (index, name) in ["a", "b"].enumerated() {

@@ -51,17 +51,17 @@ def test_a_message_at_qos_2_that_is_sent_again_is_delivered_once(broker, topic, 
     """[MQTT-4.3.3-2] of 3.1.1; [MQTT-4.3.3-10] [MQTT-4.3.3-12] of 5"""
     with Peer(broker, topic, version) as client:
         client.subscribe(topic)
-        for _ in range(3):
+        for _ in range(2):  # mosquitto 2.0.11 closes at the third
             client.send(client.publish_bytes(topic, b"once", 2, identifier=9, duplicate=True))
             assert client.wait_acknowledgement(PUBREC, 9) == 0
-        for _ in range(2):
+        for _ in range(1 if brokers.AGAINST_MOSQUITTO else 2):  # mosquitto 2.0.11 closes at the second
             client.acknowledge(PUBREL, 9)
             assert client.wait_acknowledgement(PUBCOMP, 9) in (0, 0x92)
         client.send(client.publish_bytes(topic, b"new", 2, identifier=9))
         assert client.wait_acknowledgement(PUBREC, 9) == 0
-        assert client.payloads(2) == [b"once", b"new"]
         client.acknowledge(PUBREL, 9)
         assert client.wait_acknowledgement(PUBCOMP, 9) == 0
+        assert client.payloads(2) == [b"once", b"new"]
         client.ping()
         assert client.inbox == []
 
@@ -106,6 +106,8 @@ def test_dup_is_not_passed_on(broker, topic, version):
         client.subscribe(topic)
         for qos in (1, 2):
             client.send(client.publish_bytes(topic, b"x", qos, identifier=qos, duplicate=True))
+            if qos == 2:
+                client.acknowledge(PUBREL, qos)
             assert client.message().duplicate is False
 
 
@@ -122,7 +124,7 @@ def test_dup_with_qos_0_closes(broker, topic, version):
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_messages_arrive_in_their_order(broker, topic, version, qos):
     """[MQTT-4.6.0-5] [MQTT-4.6.0-6]; acknowledgements too: [MQTT-4.6.0-2] [MQTT-4.6.0-3]"""
-    count = 200
+    count = 20 if qos == 2 else 200  # no more than any server's receive maximum
     with Peer(broker, f"{topic}r", version) as receiver, Peer(broker, f"{topic}s", version) as sender:
         receiver.subscribe(topic)
         sender.send(b"".join(sender.publish_bytes(topic, b"%d" % number, qos, identifier=number + 1) for number in range(count)))

@@ -125,8 +125,11 @@ class World:
 @pytest.fixture(scope="module", params=SERVERS)
 def world(request, tmp_path_factory):
     server = brokers.Martlet(loops=2) if request.param == "martlet" else brokers.Mosquitto(tmp_path_factory.mktemp("mosquitto"))
-    yield World(server)
-    assert server.stop()[0] == 0
+    try:
+        yield World(server)
+    finally:
+        code, _ = server.stop()
+    assert code == 0
 
 
 pairs = pytest.mark.parametrize("publisher, subscriber", list(itertools.product(CLIENTS, CLIENTS)), ids=[f"{a}-to-{b}" for a, b in itertools.product(NAMES, NAMES)])

@@ -38,6 +38,8 @@ public struct BindingOptions: BitwiseCopyable, Sendable, Hashable {
         public static let sparesReserved = Flags(rawValue: 4)
         /// Messages that the owner of the target queue published do not pass.
         public static let noLocal = Flags(rawValue: 8)
+        /// Its target takes what must not be given twice (`MessageHeader.Flags.exactlyOnce`) exactly once; without, at least once.
+        public static let exactlyOnce = Flags(rawValue: 16)
         /// What passes is a replay of what the hub kept.
         static let replay = Flags(rawValue: 128)
     }

@@ -184,6 +184,19 @@ public struct BrokerCore: ~Copyable {
     /// Memberships of this shard's queues in groups.
     public var membershipCount: Int { memberships.count }
 
+    /// How many there are of everything: all zero when nobody is left.
+    public var tableCounts: [(name: String, count: Int)] {
+        [
+            ("queues", queues.count), ("backlogs", backlogs.count), ("consumers", consumers.count), ("credits", credits.count),
+            ("publishers", publishers.count), ("endpoints", endpoints.count), ("groups", groups.count), ("groupKeys", groupKeys.count),
+            ("feeds", feeds.count), ("feedNumbers", feedNumbers.count), ("memberships", memberships.count),
+            ("membershipsOfQueue", membershipsOfQueue.count), ("origins", origins.count), ("messages", messages.count),
+            ("matchLists", matchLists.count), ("replays", replays.count), ("undurableQueues", undurableQueues.count),
+            ("unfinishedQueues", unfinishedQueues.count), ("spent", spent.count + spentLists.count), ("replayingQueues", replayingQueues.count),
+            ("waitingPublishers", waitingPublishers.all.count),
+        ]
+    }
+
     /// Routes in the match cache.
     public var cachedRoutes: Int { cache.routes.count }
 

@@ -35,13 +35,15 @@ struct Origin: BitwiseCopyable {
     let owner: UInt8
     let membership: UInt64
     let position: UInt64
+    /// Once given out, nobody else may get it.
+    var isExactlyOnce = false
 }
 
 /// Groups: a queue of their own, on the shard of whoever made them, whose consumers are the members' queues, wherever those are.
 ///
 /// Invariant: a message of a group is in one member's queue or waits in the group's; it leaves the group's queue when the member has
 /// settled it. What a member that goes away has not settled returns to the group at its old position, but for what was given to it
-/// exactly once (`MessageHeader.Flags.exactlyOnce`): nobody else may get that. The last member to leave takes the group along.
+/// exactly once (`BindingOptions.Flags.exactlyOnce`): nobody else may get that. The last member to leave takes the group along.
 extension BrokerCore {
     // MARK: On the member's shard
 
@@ -149,7 +151,7 @@ extension BrokerCore {
         var kept = MinHeap<Requeued>()
         while !backlogs[backlog].requeued.isEmpty {
             let requeued = backlogs[backlog].requeued.removeFirst()
-            if requeued.entry.origin == 0 || messages[requeued.entry.message.number].header.flags.contains(.exactlyOnce) {
+            if requeued.entry.origin == 0 || origins[requeued.entry.origin].isExactlyOnce {
                 kept.insert(requeued)
             } else {
                 giveBack(requeued.entry, of: backlog, &effects)
@@ -177,6 +179,8 @@ extension BrokerCore {
         if !membership.matches.isNone { matchLists[membership.matches.number].owners += 1 }
         backlogs[backlog].bytes += UInt64(messages[message.number].byteCount)
         var entry = Entry(message: message, matches: membership.matches, opaque: membership.options.opaque, deliveries: 0)
+        var origin = origin
+        origin.isExactlyOnce = membership.options.flags.contains(.exactlyOnce) && messages[message.number].header.flags.contains(.exactlyOnce)
         entry.origin = origins.insert(origin)
         if backlogs[backlog].ready.isEmpty, backlogs[backlog].requeued.isEmpty, backlogs[backlog].undurable.isEmpty {
             let consumer = nextTaker(of: queue)

@@ -40,6 +40,8 @@ struct MatchCache: ~Copyable {
     var lastPlace = -1
     /// Addresses kept; beyond it the cache starts anew. (100 k topics cost a match 134 ns, from memory; without the cache 282.)
     static let addressesMax = 65_536
+    /// Bytes of an address that is kept: the longest make 64 MB together, and nobody means to use a long one often.
+    static let addressBytesMax = 1024
 }
 
 extension BrokerCore {
@@ -67,7 +69,7 @@ extension BrokerCore {
         if cache.routes.count >= MatchCache.addressesMax { clearCache() }
         let place = cache.routes.insert(route, message.address, message.hub.number)
         cache.lastPlace = -1
-        if !isCacheable { uncacheablePlace = place }
+        if !isCacheable || message.address.count > MatchCache.addressBytesMax { uncacheablePlace = place }
         return place
     }
 

@@ -24,7 +24,7 @@ public struct MQTTSettings: Sendable, Equatable {
     public var topicAliasMax = Self.topicAliasMaxKey.initial
     /// The longest keep-alive: MQTT 5 clients that ask for more, or none, are told this one. Zero: no limit. Mosquitto has none, HiveMQ 65,535 s.
     public var serverKeepAlive = Self.serverKeepAliveKey.initial
-    /// Topic filters that nobody may subscribe to, word for word.
+    /// Topic filters that nobody may subscribe to, also not shared: these words alone, not what they match.
     public var denySubscribe = Self.denySubscribeKey.initial
     /// False: what sloppy clients get wrong, and nothing depends on, is counted and let pass (`MQTTLimits.isStrict` lists it). Mosquitto relaxed
     /// in 2.1.1; the standard asks for the connection to be closed.

@@ -32,6 +32,10 @@ int cl_epoll_wait(int epoll, cl_event *events, int capacity, int64_t timeout_ns)
     int ms = timeout_ns < 0 ? -1 : timeout_ns > 3600000000000LL ? 3600000 : (int)((timeout_ns + 999999) / 1000000);
     ANSWER(epoll_wait(epoll, (struct epoll_event *)events, capacity, ms));
 }
+int cl_has_peer_ended(int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLRDHUP};
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
 int cl_eventfd(void) { ANSWER(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }
 void cl_eventfd_signal(int fd) { uint64_t one = 1; while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {} }
 

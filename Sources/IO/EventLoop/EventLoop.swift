@@ -24,8 +24,10 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     public let outputs: OutputTable
     private var slotEnd = 1, freeSlot: UInt32 = 0
     public private(set) var connectionCount = 0
-    private var dirty: [UInt32] = [], released: [Unmanaged<Channel>] = []
-    private var pool = BufferPool()
+    /// Touched at every write of a tick: behind pointers, as a class field would be checked for exclusive access.
+    private let dirty = Pinned<[UInt32]>([])
+    private let pool = Pinned(BufferPool())
+    private var released: [Unmanaged<Channel>] = []
     private var timers = MinHeap<Timer>()
     /// Timers above which those of closed channels are thrown out: they are never more than half, but for the last few.
     private var timersMax = 1024
@@ -125,8 +127,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
 
     @inline(never) private func markDirty(_ slot: UInt32) {
         slots[Int(slot)].flags.insert(.dirty)
-        dirty.append(slot)
-        if !outputs[slot].ownsMemory { pool.lend(to: &outputs[slot]) }
+        dirty.value.append(slot)
+        if !outputs[slot].ownsMemory { pool.value.lend(to: &outputs[slot]) }
     }
 
     /// The channel of a row, if it has one.
@@ -137,6 +139,9 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
 
     /// The descriptor of a row, -1 if it has none: for asking the kernel about it.
     public func descriptor(of slot: UInt32) -> Int32 { slots[Int(slot)].descriptor }
+
+    /// Whether the peer has ended its stream, even if what it sent before is unread. A system call.
+    public func hasPeerEnded(_ slot: UInt32) -> Bool { kernel.hasPeerEnded(slots[Int(slot)].descriptor) }
 
     /// Writes what a connection's output holds before the tick ends, because it has grown large. Answers whether it is below
     /// `limit` now. What an error means is left to the flush.
@@ -251,7 +256,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         }
         let left = outputs[slot].count
         if left == 0 {
-            pool.takeBack(&outputs[slot])
+            pool.value.takeBack(&outputs[slot])
             if row.pointee.flags.contains(.lingering) { return endLingering(slot) }
         }
         // The common case, everything left, changes nothing below.
@@ -422,7 +427,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// One turn. `until` bounds the wait (tests and simulations pass `now`).
     public func tick(until latest: Instant = .never) {
         thread.store(cl_thread_id(), ordering: .relaxed)
-        let deadline = jobs.isEmpty && dirty.isEmpty && !isTickOwed ? min(latest, timers.first?.at ?? .never) : now
+        let deadline = jobs.isEmpty && dirty.value.isEmpty && !isTickOwed ? min(latest, timers.first?.at ?? .never) : now
         let count = kernel.wait(events, capacity: Self.eventsPerTick, until: deadline, now: now)
         now = kernel.now()
         tenant?.tickBegan(on: self)
@@ -437,11 +442,11 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         isTickOwed = false
         tenant?.tickEnded(on: self)
         var index = 0
-        while index < dirty.count {  // a flush may make others dirty
-            flush(dirty[index])
+        while index < dirty.value.count {  // a flush may make others dirty
+            flush(dirty.value[index])
             index += 1
         }
-        dirty.removeAll(keepingCapacity: true)
+        dirty.value.removeAll(keepingCapacity: true)
         if !released.isEmpty {
             let gone = released
             released.removeAll(keepingCapacity: true)
@@ -456,7 +461,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
             tenant?.receive(letter: bytes, from: letter.sender, on: self)
             mailbox.letterBytes.wrappingSubtract(letter.count, ordering: .relaxed)
             var buffer = ByteBuffer(adopting: letter.base, capacity: letter.capacity)
-            pool.takeBack(&buffer)
+            pool.value.takeBack(&buffer)
         }
         mail.letters.removeAll(keepingCapacity: true)
         for call in mail.calls { call(self) }

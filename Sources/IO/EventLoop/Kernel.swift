@@ -21,6 +21,8 @@ open class Kernel {
     open func read(_ descriptor: Int32, _ bytes: UnsafeMutableRawPointer, _ count: Int) -> Int { 0 }
     open func write(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int { 0 }
     open func shutdownWrite(_ descriptor: Int32) {}
+    /// Whether the other side has ended its stream; what it sent before may be unread.
+    open func hasPeerEnded(_ descriptor: Int32) -> Bool { false }
     open func close(_ descriptor: Int32) {}
 }
 
@@ -58,5 +60,6 @@ public final class LinuxKernel: Kernel {
     public override func read(_ descriptor: Int32, _ bytes: UnsafeMutableRawPointer, _ count: Int) -> Int { cl_read(descriptor, bytes, count) }
     public override func write(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int { cl_write(descriptor, bytes, count) }
     public override func shutdownWrite(_ descriptor: Int32) { _ = cl_shutdown_write(descriptor) }
+    public override func hasPeerEnded(_ descriptor: Int32) -> Bool { cl_has_peer_ended(descriptor) != 0 }
     public override func close(_ descriptor: Int32) { cl_close(descriptor) }
 }

@@ -74,6 +74,7 @@ public final class PipeKernel: Kernel {
     }
 
     public override func now() -> Instant { network.now }
+    public override func hasPeerEnded(_ descriptor: Int32) -> Bool { network.hasEnded(descriptor) }
     public override func wallTime() -> WallTime { network.wallTime }
 
     /// Never waits: time moves only by `PipeNetwork.advance`.

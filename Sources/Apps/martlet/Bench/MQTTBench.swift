@@ -110,13 +110,11 @@ final class MQTTBench: Sendable {
     }
 
     private func measure() async -> MQTTBenchReport {
+        // A count is measured from its first message on.
+        if options.messageCount != nil { for loop in loops { loop.execute { loop in MQTTBenchLoop.on(loop)?.isMeasuring = true } } }
         for loop in loops { loop.execute { loop in MQTTBenchLoop.on(loop)?.startSending(on: loop) } }
         if options.warmUpSeconds > 0 { try? await Task.sleep(for: .seconds(options.warmUpSeconds)) }
-        if options.messageCount == nil {
-            for loop in loops { loop.execute { loop in MQTTBenchLoop.on(loop)?.startMeasuring() } }
-        } else {
-            for loop in loops { loop.execute { loop in MQTTBenchLoop.on(loop)?.isMeasuring = true } }
-        }
+        if options.messageCount == nil { for loop in loops { loop.execute { loop in MQTTBenchLoop.on(loop)?.startMeasuring() } } }
         let begin = cl_monotonic_ns()
         let counts = options.messageCount == nil ? await untilTime(begin) : await untilCount()
         let elapsed = Double(cl_monotonic_ns() - begin) / 1e9

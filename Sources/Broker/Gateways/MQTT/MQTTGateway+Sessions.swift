@@ -53,8 +53,8 @@ extension MQTTGateway {
     ) -> ConnectAnswer {
         let assigned = connect.clientID.isEmpty ? Self.makeIdentifier() : []
         let clientID = connect.clientID.isEmpty ? assigned : bytes.at(connect.clientID).array
-        guard let (existing, owner) = claim(clientID, cleanStart: connect.cleanStart) else {
-            return refuse(channel, &machine, .serverBusy, "its session is being ended again and again")
+        guard let (existing, owner) = claim(clientID, cleanStart: connect.cleanStart, for: { isAbandoned(connect, in: bytes, channel) }) else {
+            return refuse(channel, &machine, .serverBusy, "its session has a newer connection")
         }
         guard owner == shard.number else {
             // Who has been authenticated here is not asked again there.
@@ -91,12 +91,13 @@ extension MQTTGateway {
 
     /// The endpoint of this identity, if one goes on, and the shard it must be served on. A connection that speaks for it already
     /// is sent away [MQTT-3.1.4-3]; a clean start ends what was there.
-    private func claim(_ clientID: [UInt8], cleanStart: Bool) -> (EndpointID, UInt8)? {
+    private func claim(_ clientID: [UInt8], cleanStart: Bool, for isAbandoned: () -> Bool) -> (EndpointID, UInt8)? {
         for _ in 0..<3 {
             let (owner, endpoint) = shard.router.claim(clientID.span, for: shard.number)
             guard owner == shard.number, !endpoint.isNone else { return (.none, owner) }
             let session = shard.core.value.gatewayState(of: endpoint)
             if sessions.value[session].reach.slot != 0 {
+                guard !isAbandoned() else { return nil }
                 takeOver(session)
             } else if cleanStart {
                 shard.perform { $0.deleteEndpoint(endpoint, into: &$1) }
@@ -106,6 +107,12 @@ extension MQTTGateway {
             }
         }
         return nil
+    }
+
+    /// A client that said CONNECT, nothing else, and has gone since: its next connection may have been heard first, on another loop.
+    private func isAbandoned(_ connect: MQTTConnect, in bytes: Span<UInt8>, _ channel: MQTTServerChannel) -> Bool {
+        let last = connect.password ?? connect.userName ?? connect.will?.payload ?? connect.clientID
+        return last.end == bytes.count && shard.loop.hasPeerEnded(channel.slot)
     }
 
     private func takeOver(_ session: UInt32) {

@@ -19,16 +19,18 @@ extension MQTTGateway {
     }
 
     private func subscribe(_ session: UInt32, _ identifier: UInt32, _ filter: [UInt8], _ wanted: MQTTSubscriptionOptions) -> MQTTReason {
-        guard !options.deniedFilters.contains(filter) else { return .notAuthorized }
+        let shared = Self.shared(filter)
+        guard !options.deniedFilters.contains(shared?.pattern ?? filter) else { return .notAuthorized }
         guard sessions.value[session].subscriptions < options.subscriptionsMax else { return .quotaExceeded }
         var flags: BindingOptions.Flags = .sparesReserved
         if wanted.qos == 0 { flags.insert(.atMostOnce) }
+        if wanted.qos == 2 { flags.insert(.exactlyOnce) }
         if wanted.noLocal { flags.insert(.noLocal) }
         let opaque = MQTTBindingOptions(qos: wanted.qos, retainAsPublished: wanted.retainAsPublished).opaque
         let binding = BindingOptions(flags: flags, opaque: opaque, tag: identifier)
         let queue = sessions.value[session].queue
         let isNew =
-            if let (name, pattern) = Self.shared(filter) {
+            if let (name, pattern) = shared {
                 // Section 3.8.3.1: nothing that was retained is sent.
                 shard.perform {
                     $0.join(name, hub, pattern, queue, binding, policy: options.queuePolicy(isDurable: isDurable(session)), limit: window(session), into: &$1)

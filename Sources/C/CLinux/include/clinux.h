@@ -16,6 +16,7 @@ enum { CL_EAGAIN = 11, CL_EINTR = 4, CL_EMFILE = 24, CL_ENFILE = 23, CL_EINPROGR
 int cl_epoll_create(void);
 int cl_epoll_control(int epoll, int operation, int fd, uint32_t events, uint64_t data);
 int cl_epoll_wait(int epoll, cl_event *events, int capacity, int64_t timeout_ns);  // < 0 waits for ever
+int cl_has_peer_ended(int fd);
 int cl_eventfd(void);
 void cl_eventfd_signal(int fd);
 
