@@ -36,7 +36,7 @@ public struct MessageHeader: BitwiseCopyable, Sendable, Equatable {
         public static let atMostOnce = Flags(rawValue: 2)
         /// Kept by the hub for whoever binds later; an empty body removes what is kept.
         public static let retained = Flags(rawValue: 4)
-        /// Given to one consumer of several, it must not be given to another.
+        /// Given through a binding that says `exactlyOnce` too, it must not be given to another member of the group.
         public static let exactlyOnce = Flags(rawValue: 8)
     }
     public var flags: Flags

@@ -8,7 +8,7 @@ public struct MQTTGatewayOptions: Sendable {
     public var authenticate: @Sendable (_ userName: [UInt8]?, _ password: [UInt8]?) -> Bool = { _, _ in true }
     /// Enhanced authentication, by the method's name; a CONNECT that names another is refused with 0x8C.
     public var authentication: [String: @Sendable () -> any MQTTAuthenticationExchange] = [:]
-    /// Topic filters that nobody may subscribe to, compared word for word, `$share/NAME/` among them.
+    /// Topic filters that nobody may subscribe to, also not shared: these words alone, not what they match.
     public var deniedFilters: Set<[UInt8]> = []
     /// Topic aliases used towards one client, if it takes as many. What a client may set is `limits.topicAliasMax`.
     public var topicAliasMax: UInt16 = 10
