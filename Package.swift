@@ -53,7 +53,7 @@ let package = Package(
         module("Journal", in: "Broker/Journal", needs: ["MartletBytes", "MartletCollections"]),
         module(
             "Shard", in: "Broker/Shard",
-            needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletCore", "MartletJournal"]),
+            needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletDriver", "MartletCore", "MartletJournal"]),
         module(
             "MQTTGateway", in: "Broker/Gateways/MQTT",
             needs: [

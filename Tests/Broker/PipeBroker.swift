@@ -6,7 +6,6 @@ import MartletJournal
 import MartletLogging
 import MartletMQTTGateway
 import MartletMQTTProtocol
-import MartletNet
 import MartletPipe
 import MartletShard
 
@@ -56,7 +55,7 @@ final class PipeBroker {
     /// A client whose connection is on the loop of this number (round and round).
     func client(on loop: Int = 0) -> PipeClient {
         let (near, far) = network.makeStream()
-        gateways[loop % loops.count].adopt(near, from: .nameless, unread: [])
+        gateways[loop % loops.count].adopt(near, unread: [])
         return PipeClient(self, far)
     }
 

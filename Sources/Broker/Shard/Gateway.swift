@@ -1,5 +1,4 @@
 public import MartletCore
-public import MartletNet
 
 /// What one protocol is on one shard: its connections' events become commands to the core, the core's effects become packets.
 ///
@@ -14,7 +13,7 @@ open class Gateway {
     }
 
     /// Takes over an accepted connection; `unread` was received on another shard.
-    open func adopt(_ descriptor: Int32, from address: SocketAddress, unread: [UInt8]) {}
+    open func adopt(_ descriptor: Int32, unread: [UInt8]) {}
 
     /// Gives `message` to consumers: those of `shard.effects` in `range`, which are all this gateway's.
     open func deliver(_ range: Range<Int>, of message: borrowing Message) {}

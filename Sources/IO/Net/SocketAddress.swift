@@ -24,9 +24,6 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
         (kind, port, scope, self.bytes) = (.unix, 0, 0, bytes)
     }
 
-    /// A peer that has no address of its own.
-    public static var nameless: SocketAddress { SocketAddress(cl_address()) }
-
     init(_ address: cl_address) {
         kind = address.family == 4 ? .ipv4 : address.family == 6 ? .ipv6 : .unix
         port = address.port

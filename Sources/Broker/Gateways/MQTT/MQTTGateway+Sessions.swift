@@ -217,13 +217,12 @@ extension MQTTGateway {
 
     /// The session lives on another shard: the connection goes there, with its CONNECT.
     private func move(_ channel: MQTTServerChannel, to owner: UInt8, _ bytes: Span<UInt8>) {
-        let address = SocketAddress.peer(of: shard.loop.descriptor(of: channel.slot)) ?? .nameless
         let (descriptor, unread) = shard.loop.surrender(channel, unread: bytes)
         connectionCount -= 1
         let number = id
         shard.loop(of: owner).execute { loop in
             guard let shard = loop.tenant as? Shard else { return loop.discard(descriptor) }
-            shard.gateway(number).adopt(descriptor, from: address, unread: unread)
+            shard.gateway(number).adopt(descriptor, unread: unread)
         }
     }
 

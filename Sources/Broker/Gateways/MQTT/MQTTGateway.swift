@@ -5,7 +5,6 @@ import MartletDriver
 import MartletEventLoop
 import MartletLogging
 import MartletMQTTProtocol
-public import MartletNet
 public import MartletShard
 
 /// MQTT on one shard. A session is an endpoint whose queue it consumes; a topic filter is a binding of that queue to `amq.topic`,
@@ -56,7 +55,7 @@ public final class MQTTGateway: Gateway {
 
     // MARK: Gateway
 
-    public override func adopt(_ descriptor: Int32, from address: SocketAddress, unread: [UInt8]) { open(descriptor, unread: unread) }
+    public override func adopt(_ descriptor: Int32, unread: [UInt8]) { open(descriptor, unread: unread) }
     public override func endpointEnded(_ state: UInt32) { forget(state) }
     public override func stop() { sendAllAway() }
 

@@ -3,7 +3,6 @@ import MartletCore
 import MartletDriver
 import MartletEventLoop
 import MartletMQTTProtocol
-import MartletNet
 import MartletShard
 
 /// One MQTT client's connection: its machine, and which session it speaks for.
