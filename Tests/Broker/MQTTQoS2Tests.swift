@@ -81,7 +81,7 @@ import Testing
         #expect(client.takeTexts() == ["c"])
     }
 
-    @Test("[MQTT-4.3.3-4] A PUBREC that refuses ends the exchange; one for nothing is answered so") func refusedPubrec() {
+    @Test("[MQTT-4.3.3-9] A PUBREC that refuses ends the exchange; one for nothing is answered so") func refusedPubrec() {
         let broker = PipeBroker()
         let client = broker.connected("s") { $0.receiveMaximum = 1 }
         client.subscribe("t", qos: 2)

@@ -106,7 +106,7 @@ extension MQTTGatewayOptions {
         outputBytesMax = settings.outputBytesMax
         sessionExpiryMax = settings.sessionExpiryMax
         limits.topicAliasMax = UInt16(settings.topicAliasMax)
-        limits.keepAliveMax = settings.serverKeepAlive == .zero ? nil : UInt16(settings.serverKeepAlive.components.seconds)
+        limits.keepAliveMax = settings.serverKeepAlive == .zero ? nil : UInt16(max(1, settings.serverKeepAlive.components.seconds))
         limits.isStrict = settings.isStrict
         topicAliasMax = UInt16(settings.topicAliasMax)
         deniedFilters = Set(settings.denySubscribe.map { Array($0.utf8) })
