@@ -45,6 +45,7 @@ let package = Package(
         module("Pipe", in: "IO/Pipe", needs: ["CLinux", "MartletBytes", "MartletEventLoop"], unsafeRooms),
 
         module("MQTTProtocol", in: "Protocols/MQTT", needs: ["MartletBytes"]),
+        module("FramingProtocol", in: "Protocols/Framing", needs: ["MartletBytes"]),
 
         module("Driver", in: "Libraries/Driver", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module("MQTT", in: "Libraries/MQTT", needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTTProtocol"]),
@@ -75,8 +76,8 @@ let package = Package(
 
         tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
         tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe"]),
-        tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol"]),
-        tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol"]),
+        tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
+        tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
         tests("Libraries", needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletMQTT", "MartletMQTTProtocol"]),
         tests(
             "Broker",
