@@ -41,6 +41,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     public private(set) var now: Instant
     /// Who lives on this loop and wants its mail; set by `start`'s body or by `settle`.
     public private(set) var tenant: (any LoopTenant)?
+    /// Where the loop's datagram channels receive, one after the other: made by the first of them.
+    public let datagramArea = Pinned<AnyObject?>(nil)
     /// What happened so far; read on the loop.
     public private(set) var counters = EventLoopCounters()
 
@@ -88,7 +90,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// A channel that only has a deadline.
     @discardableResult public func add(clock channel: Channel) -> UInt32? { add(channel, -1, .events, interest: 0) }
 
-    private func add(_ channel: Channel, _ descriptor: Int32, _ kind: Slot.Kind, interest: UInt32) -> UInt32? {
+    func add(_ channel: Channel, _ descriptor: Int32, _ kind: Slot.Kind, interest: UInt32) -> UInt32? {
         var slot = freeSlot
         if slot != 0 {
             freeSlot = slots[Int(slot)].next
@@ -245,7 +247,11 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         let row = slots + Int(slot)
         row.pointee.flags.remove(.dirty)
         guard row.pointee.descriptor >= 0 else { outputs[slot].release(); return }
-        if !outputs[slot].isEmpty {
+        var isWaiting = false
+        if row.pointee.kind == .datagrams {
+            isWaiting = flushDatagrams(slot)
+            guard row.pointee.descriptor >= 0 else { return }
+        } else if !outputs[slot].isEmpty {
             let written = kernel.write(row.pointee.descriptor, outputs[slot].readable, outputs[slot].count)
             if written > 0 {
                 counters.bytesWritten &+= UInt64(written)
@@ -260,8 +266,9 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
             if row.pointee.flags.contains(.lingering) { return endLingering(slot) }
         }
         // The common case, everything left, changes nothing below.
-        if (left > 0) != row.pointee.flags.contains(.awaitsWritable) {
-            if left > 0 { row.pointee.flags.insert(.awaitsWritable) } else { row.pointee.flags.remove(.awaitsWritable) }
+        if row.pointee.kind == .stream { isWaiting = left > 0 }
+        if isWaiting != row.pointee.flags.contains(.awaitsWritable) {
+            if isWaiting { row.pointee.flags.insert(.awaitsWritable) } else { row.pointee.flags.remove(.awaitsWritable) }
             updateInterest(slot)
         }
         if left > limits.outputHighWater, !row.pointee.flags.contains(.blocked) { setBlocked(slot, true) }
@@ -303,15 +310,15 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
 
     private func handle(_ events: UInt32, _ slot: UInt32) {
         let row = slots + Int(slot)
-        if row.pointee.kind == .events {
+        if row.pointee.kind == .events || row.pointee.kind == .datagrams && events != UInt32(CL_WRITABLE) {
             row.pointee.channel?._withUnsafeGuaranteedRef { channel in
                 channel.ready(events, on: self)
                 if channel.slot != 0 { schedule(channel) }
             }
-            return
+        } else if events & ~UInt32(CL_WRITABLE) != 0 {
+            read(slot)
         }
-        if events & ~UInt32(CL_WRITABLE) != 0 { read(slot) }
-        if events & UInt32(CL_WRITABLE) != 0, row.pointee.descriptor >= 0, !row.pointee.flags.contains(.dirty) { flush(slot) }
+        if events & UInt32(CL_WRITABLE) != 0, row.pointee.kind != .events, row.pointee.descriptor >= 0, !row.pointee.flags.contains(.dirty) { flush(slot) }
     }
 
     private func read(_ slot: UInt32) {
