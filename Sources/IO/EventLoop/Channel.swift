@@ -34,6 +34,9 @@ open class Channel {
     /// Output crossed the high-water mark (`true`: the peer does not read) or fell below the low one.
     open func outputBlocked(_ blocked: Bool, on loop: EventLoop) {}
 
+    /// After `finishWriting`: the output has left, and the end of the stream after it.
+    open func outputEnded(on loop: EventLoop) {}
+
     /// It is off the loop. Called exactly once.
     open func closed(_ reason: CloseReason, on loop: EventLoop) {}
 }

@@ -264,6 +264,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         if left == 0 {
             pool.value.takeBack(&outputs[slot])
             if row.pointee.flags.contains(.lingering) { return endLingering(slot) }
+            if row.pointee.flags.contains(.finishing) { endOutput(slot) }
         }
         // The common case, everything left, changes nothing below.
         if row.pointee.kind == .stream { isWaiting = left > 0 }
@@ -296,7 +297,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         let row = slots + Int(slot)
         guard row.pointee.descriptor >= 0 else { return }
         var interest: UInt32 = 0
-        if row.pointee.flags.isDisjoint(with: [.blocked, .ended, .paused]) { interest |= Self.readable }
+        if row.pointee.flags.isDisjoint(with: limits.readsWhileBlocked ? [.ended, .paused] : [.blocked, .ended, .paused]) { interest |= Self.readable }
         if row.pointee.flags.contains(.awaitsWritable) { interest |= UInt32(CL_WRITABLE) }
         _ = kernel.watch(row.pointee.descriptor, CInt(CL_MODIFY), interest, token: token(slot))
     }

@@ -6,13 +6,14 @@ struct Slot: ~Copyable {
     enum Kind: UInt8 { case stream, events, datagrams }
     /// Bits that change together with reading and writing.
     struct Flags: OptionSet {
-        let rawValue: UInt8
+        let rawValue: UInt16
         static let dirty = Flags(rawValue: 1)  // in the list of those to flush at the end of the tick
         static let awaitsWritable = Flags(rawValue: 2)  // the kernel's buffer is full
         static let blocked = Flags(rawValue: 4)  // output is above the high-water mark: not read from meanwhile
         static let lingering = Flags(rawValue: 8)  // its channel is gone; the output still leaves
         static let ended = Flags(rawValue: 16)  // the peer sends no more
         static let paused = Flags(rawValue: 32)  // its owner reads no more for now
+        static let finishing = Flags(rawValue: 64)  // its owner writes no more: the stream ends after the output
     }
 
     var channel: Unmanaged<Channel>?

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 
 /// Where a socket is: an IPv4 or IPv6 address with its port, or a Unix path (abstract when it begins with NUL).
 public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
@@ -31,9 +32,12 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
         bytes = withUnsafeBytes(of: address.bytes) { Array($0.prefix(Int(address.length))) }
     }
 
+    /// As `cl_address.family`.
+    var family: CInt { kind == .unix ? 1 : kind == .ipv6 ? 6 : 4 }
+
     var raw: cl_address {
         var address = cl_address()
-        address.family = kind == .unix ? 1 : kind == .ipv6 ? 6 : 4
+        address.family = UInt8(family)
         address.port = port
         address.scope = scope
         address.length = UInt8(bytes.count)
@@ -44,9 +48,14 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
     /// The addresses of a name or a numeric address, the resolver's order. **Blocks**: never on a loop.
     public static func resolve(_ host: String, port: UInt16) throws(NetError) -> [SocketAddress] {
         if let address = SocketAddress(host, port: port) { return [address] }
+        let start = cl_monotonic_ns()
         var found = [cl_address](repeating: cl_address(), count: 16)
         let count = cl_resolve(host, &found, 16)
-        guard count > 0 else { throw NetError(.resolve(host), errno: 0) }
+        guard count > 0 else {
+            // EAI_NONAME and EAI_NODATA say no more than the kind does.
+            let detail = count == 0 || count == -2 || count == -5 ? "" : String(cString: gai_strerror(count)).lowercased()
+            throw NetError(.unresolvable, .resolve, host, elapsed: .nanoseconds(cl_monotonic_ns() - start), detail: detail)
+        }
         return found.prefix(Int(count)).map {
             var address = $0; address.port = port; return SocketAddress(address)
         }
@@ -85,28 +94,10 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
         var address = cl_address()
         return cl_peer_address(descriptor, &address) == 0 ? SocketAddress(address) : nil
     }
-}
 
-/// A socket call that failed: what was tried, and the system's reason.
-public struct NetError: Error, Sendable, CustomStringConvertible {
-    public enum Attempt: Sendable, Equatable { case listen(String), connect(String), resolve(String) }
-    public let attempt: Attempt
-    /// The system's number; 0 when a name could not be resolved.
-    public let errno: Int32
-
-    init(_ attempt: Attempt, errno: Int32) {
-        self.attempt = attempt
-        self.errno = abs(errno)
-    }
-
-    public var isAddressInUse: Bool { errno == CInt(CL_EADDRINUSE) }
-
-    public var description: String {
-        let reason = errno == 0 ? "no such host" : String(cString: cl_error_text(errno)).lowercased()
-        return switch attempt {
-        case .listen(let address): "cannot listen on \(address): \(reason)"
-        case .connect(let address): "cannot connect to \(address): \(reason)"
-        case .resolve(let name): "cannot resolve \(name): \(reason)"
-        }
+    /// Where a bound or connected descriptor is at this end.
+    public static func local(of descriptor: Int32) -> SocketAddress? {
+        var address = cl_address()
+        return cl_local_address(descriptor, &address) == 0 ? SocketAddress(address) : nil
     }
 }

@@ -22,15 +22,30 @@ void cl_eventfd_signal(int fd);
 
 // Addresses: `family` 4, 6 or 1 (Unix); `bytes` the address in network order or the path; a path that starts with NUL is abstract.
 typedef struct { uint8_t family; uint16_t port; uint32_t scope; uint8_t length; uint8_t bytes[108]; } cl_address;
-int cl_listen(const cl_address *address, int backlog);
-int cl_connect(const cl_address *address);              // a non-blocking socket whose connection is under way
+int cl_socket(int family, int type);                    // non-blocking, closed on exec; `family` as in cl_address
+int cl_set_option(int fd, int level, int name, int value);
+int cl_set_linger(int fd, int seconds);                 // 0: closing resets the connection
+int cl_bind(int fd, const cl_address *address);
+int cl_listen(int fd, int backlog);
+int cl_connect(int fd, const cl_address *address);      // 0: connected, or under way
 int cl_connect_result(int fd);                          // 0, or -errno of the finished attempt
 int cl_accept(int listener, cl_address *peer);
 int cl_local_address(int fd, cl_address *address);
 int cl_peer_address(int fd, cl_address *address);
+int cl_peer_credentials(int fd, int *process, unsigned *user, unsigned *group);  // of a Unix socket's other end
 int cl_parse_address(const char *text, cl_address *address);      // "127.0.0.1", "::1": 1 if it is one
 int cl_format_address(const cl_address *address, char *text, size_t capacity);
 int cl_resolve(const char *name, cl_address *addresses, int capacity);  // blocks; how many, or -gai error
+
+// TCP_INFO of a connection. Times in microseconds; of a listener, `unacked` connections wait of at most `sacked`.
+typedef struct {
+    uint8_t state, retransmits;
+    uint32_t rtt, rtt_variance, rtt_min, segment, window, slow_start, unacked, sacked, lost, retransmitted, unsent, receive_space;
+    uint64_t acknowledged, received, delivery_rate;
+} cl_tcp_state;
+int cl_tcp_info(int fd, cl_tcp_state *state);
+int cl_unacknowledged(int fd);                          // bytes, and a FIN, that the peer's kernel has not confirmed; -errno
+int64_t cl_dropped(int fd);                             // what the kernel threw away because this socket's queue was full; -errno
 long cl_read(int fd, void *bytes, size_t count);
 long cl_write(int fd, const void *bytes, size_t count);
 int cl_shutdown_write(int fd);
