@@ -1,4 +1,5 @@
 import CLinux
+import MartletBytes
 import MartletEventLoop
 
 /// Where one loop's datagram channels receive, one after the other: 64 datagrams of at most 64 KiB, memory where it was once used.
@@ -48,9 +49,5 @@ public struct ArrivedDatagram: ~Copyable {
     public var isTruncated: Bool { sentCount > count }
 
     /// Who sent it.
-    public var sender: SocketAddress {
-        var raw = cl_address()
-        cl_decode_address(entry, entry.pointee.name_length, &raw)  // the name lies at its entry's beginning
-        return SocketAddress(raw)
-    }
+    public var sender: SocketAddress { SocketAddress(name: entry, count: entry.pointee.name_length) }  // the name lies at its entry's beginning
 }

@@ -71,7 +71,7 @@ open class DatagramChannel: Channel {
     private static let headerCount = 8
 
     private func append(_ bytes: Span<UInt8>, _ name: UnsafeRawPointer?, _ nameCount: Int, on loop: EventLoop) -> Bool {
-        guard loop[output: slot].count < Self.outputMax else {
+        guard slot != 0, loop[output: slot].count < Self.outputMax else {
             state.value.counters.overflowed &+= 1
             return false
         }

@@ -1,6 +1,5 @@
 import CLinux
 import Glibc
-public import MartletBytes
 
 /// A datagram socket that is bound or connected, and on no loop yet: what can fail has not.
 ///

@@ -11,7 +11,7 @@ typedef struct { uint32_t events; uint64_t data; } __attribute__((packed)) cl_ev
 enum { CL_READABLE = 0x001, CL_WRITABLE = 0x004, CL_ERROR = 0x008, CL_HANGUP = 0x010, CL_PEER_CLOSED = 0x2000 };
 enum { CL_ADD = 1, CL_REMOVE = 2, CL_MODIFY = 3 };
 enum { CL_EAGAIN = 11, CL_EINTR = 4, CL_EMFILE = 24, CL_ENFILE = 23, CL_EINPROGRESS = 115, CL_EADDRINUSE = 98, CL_EACCES = 13,
-       CL_ECONNRESET = 104, CL_EPIPE = 32, CL_ECONNREFUSED = 111, CL_ENOENT = 2 };
+       CL_ECONNRESET = 104, CL_EPIPE = 32, CL_ECONNREFUSED = 111, CL_ENOENT = 2, CL_ENOBUFS = 105, CL_EMSGSIZE = 90, CL_EBADF = 9 };
 
 int cl_epoll_create(void);
 int cl_epoll_control(int epoll, int operation, int fd, uint32_t events, uint64_t data);
