@@ -16,11 +16,17 @@ open class Channel {
     /// All unread bytes in one piece; answers how many were used. The rest is shown again, with what comes after it.
     open func receive(_ bytes: Span<UInt8>, on loop: EventLoop) -> Int { bytes.count }
 
+    /// Its layer is open: what it has written leaves, and `EventLoop.layer(of:)` can say who the peer is. Not called without a layer.
+    open func secured(on loop: EventLoop) {}
+
     /// The peer sends no more. Unless overridden, the connection is closed once its output has left.
     open func receiveEnd(on loop: EventLoop) { loop.finish(self, .ended) }
 
     /// A channel without a byte stream (`Slot.Kind.events`): its descriptor is ready.
     open func ready(_ events: UInt32, on loop: EventLoop) {}
+
+    /// A channel of datagrams (`Slot.Kind.datagrams`), at the end of a tick with output: sends it and answers whether the rest waits for writability.
+    open func flush(on loop: EventLoop) -> Bool { false }
 
     /// Its deadline came (or an earlier one that has since moved away).
     open func wake(on loop: EventLoop) {}
@@ -46,6 +52,8 @@ public enum CloseReason: Equatable, Sendable, CustomStringConvertible {
     case finished
     /// Reading or writing failed with this errno.
     case failed(Int32)
+    /// Its layer let nothing through, or nothing more.
+    case layerFailed(LayerFailure)
     /// We refused the peer: the text says why.
     case refused(String)
     /// The loop is stopping.
@@ -56,6 +64,7 @@ public enum CloseReason: Equatable, Sendable, CustomStringConvertible {
         case .ended: "the peer closed the connection"
         case .finished: "the peer said goodbye"
         case .failed(let errno): String(cString: cl_error_text(errno)).lowercased()
+        case .layerFailed(let failure): failure.text
         case .refused(let text): text
         case .stopping: "the server stops"
         }
