@@ -19,6 +19,12 @@ func module(_ name: String, in folder: String, needs: [Target.Dependency] = [], 
 func tests(_ folder: String, needs: [Target.Dependency]) -> Target {
     .testTarget(name: "\(folder.split(separator: "/").joined())Tests", dependencies: needs, path: "Tests/\(folder)", swiftSettings: unsafeRooms)
 }
+/// A program of the course: `Examples/01-tcp-echo-server` is `example-tcp-echo-server`.
+func example(_ folder: String, needs: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: "example-\(folder.split(separator: "-").dropFirst().joined(separator: "-"))", dependencies: ["ExampleArguments"] + needs,
+        path: "Examples/\(folder)", swiftSettings: safeRooms)
+}
 
 let program: [Target.Dependency] = [
     "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTT",
@@ -78,6 +84,8 @@ let package = Package(
         // The core's own speed and memory, without a socket: see Benchmarks/README.md.
         .executableTarget(
             name: "bench-core", dependencies: ["MartletBytes", "MartletCollections", "MartletCore"], path: "Benchmarks/core", swiftSettings: unsafeRooms),
+
+        .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
 
         tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
         tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe"]),

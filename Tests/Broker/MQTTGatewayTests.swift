@@ -158,7 +158,7 @@ import Testing
         try? machine.send(.connect(MQTTConnectOptions(clientID: Array("c".utf8))), into: &connect)
         broker.network.write(connect.span.array, to: far)
         broker.network.end(far)
-        broker.gateways[1].adopt(near, unread: [])
+        broker.gateways[1].adopt(Transport(descriptor: near))
         broker.run()
         #expect(kept.hasEnded == false)
         #expect(kept.take().contains { if case .disconnect = $0 { true } else { false } } == false)

@@ -55,7 +55,7 @@ final class PipeBroker {
     /// A client whose connection is on the loop of this number (round and round).
     func client(on loop: Int = 0) -> PipeClient {
         let (near, far) = network.makeStream()
-        gateways[loop % loops.count].adopt(near, unread: [])
+        gateways[loop % loops.count].adopt(Transport(descriptor: near))
         return PipeClient(self, far)
     }
 

@@ -196,10 +196,9 @@ import Testing
     @Test("A connection handed to another loop takes its unread bytes along") func handOver() {
         let bench = Bench()
         let other = EventLoop(number: 1, kernel: PipeKernel(bench.network), limits: bench.loop.limits)
-        let (descriptor, unread) = bench.loop.surrender(bench.echo, unread: [1, 2, 3].span)
+        let transport = bench.loop.surrender(bench.echo, unread: [1, 2, 3].span)
         let next = Echo()
-        other.add(next, descriptor: descriptor)
-        other.replay(unread, to: next)
+        other.add(next, transport)
         bench.network.write([4], to: bench.far)
         bench.tick()
         other.tick(until: other.now)

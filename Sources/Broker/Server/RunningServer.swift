@@ -49,7 +49,7 @@ public final class RunningServer: Sendable {
         }
         for (_, socket) in bound {
             loops[0].execute { loop in
-                Listener(socket) { descriptor, _ in turn.next().execute { Self.adopt(descriptor, on: $0) } }.open(on: loop)
+                Listener(socket) { descriptor, _ in turn.next().execute { Self.adopt(Transport(descriptor: descriptor), on: $0) } }.open(on: loop)
             }
         }
         self.loops = loops
@@ -65,9 +65,9 @@ public final class RunningServer: Sendable {
         }
     }
 
-    private static func adopt(_ descriptor: Int32, on loop: EventLoop) {
-        guard let shard = loop.tenant as? Shard else { return loop.discard(descriptor) }
-        shard.gateway(GatewayID(0)).adopt(descriptor, unread: [])
+    private static func adopt(_ transport: Transport, on loop: EventLoop) {
+        guard let shard = loop.tenant as? Shard else { return loop.discard(transport.descriptor) }
+        shard.gateway(GatewayID(0)).adopt(transport)
     }
 
     /// Stops accepting, says goodbye to every client, waits for their output to leave, and ends the loops; after `grace` at the latest.

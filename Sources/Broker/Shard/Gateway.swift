@@ -1,4 +1,5 @@
 public import MartletCore
+public import MartletEventLoop
 
 /// What one protocol is on one shard: its connections' events become commands to the core, the core's effects become packets.
 ///
@@ -12,8 +13,8 @@ open class Gateway {
         self.id = id
     }
 
-    /// Takes over an accepted connection; `unread` was received on another shard.
-    open func adopt(_ descriptor: Int32, unread: [UInt8]) {}
+    /// Takes over a connection: just accepted, or from another shard with what was received there.
+    open func adopt(_ transport: Transport) {}
 
     /// Gives `message` to consumers: those of `shard.effects` in `range`, which are all this gateway's.
     open func deliver(_ range: Range<Int>, of message: borrowing Message) {}

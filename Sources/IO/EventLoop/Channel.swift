@@ -16,6 +16,9 @@ open class Channel {
     /// All unread bytes in one piece; answers how many were used. The rest is shown again, with what comes after it.
     open func receive(_ bytes: Span<UInt8>, on loop: EventLoop) -> Int { bytes.count }
 
+    /// Its layer is open: what it has written leaves, and `EventLoop.layer(of:)` can say who the peer is. Not called without a layer.
+    open func secured(on loop: EventLoop) {}
+
     /// The peer sends no more. Unless overridden, the connection is closed once its output has left.
     open func receiveEnd(on loop: EventLoop) { loop.finish(self, .ended) }
 
@@ -46,6 +49,8 @@ public enum CloseReason: Equatable, Sendable, CustomStringConvertible {
     case finished
     /// Reading or writing failed with this errno.
     case failed(Int32)
+    /// Its layer let nothing through, or nothing more.
+    case layerFailed(LayerFailure)
     /// We refused the peer: the text says why.
     case refused(String)
     /// The loop is stopping.
@@ -56,6 +61,7 @@ public enum CloseReason: Equatable, Sendable, CustomStringConvertible {
         case .ended: "the peer closed the connection"
         case .finished: "the peer said goodbye"
         case .failed(let errno): String(cString: cl_error_text(errno)).lowercased()
+        case .layerFailed(let failure): failure.text
         case .refused(let text): text
         case .stopping: "the server stops"
         }

@@ -4,14 +4,27 @@ extension EventLoop {
     public func finishWriting(_ channel: Channel) {
         let slot = channel.slot
         guard slot != 0 else { return }
-        slots[Int(slot)].flags.insert(.finishing)
+        slots[Int(slot)].flags.insert(.endsOutput)
         willWrite(slot)
     }
 
-    func endOutput(_ slot: UInt32) {
-        slots[Int(slot)].flags.remove(.finishing)
-        kernel.shutdownWrite(slots[Int(slot)].descriptor)
-        slots[Int(slot)].channel?._withUnsafeGuaranteedRef { $0.outputEnded(on: self) }
+    /// Everything has left, and our side of the stream is to end. Answers whether there is nothing more to do for the row.
+    func endWriting(_ slot: UInt32) -> Bool {
+        let row = slots + Int(slot), isLingering = row.pointee.flags.contains(.lingering)
+        if isLingering, row.pointee.flags.contains(.ended) {
+            free(slot)
+            return true
+        }
+        kernel.shutdownWrite(row.pointee.descriptor)
+        row.pointee.flags.remove(.endsOutput)
+        row.pointee.flags.insert(.outputEnded)
+        guard isLingering else {
+            row.pointee.channel?._withUnsafeGuaranteedRef { $0.outputEnded(on: self) }
+            return row.pointee.descriptor < 0
+        }
+        row.pointee.flags.remove([.awaitsWritable, .blocked])
+        updateInterest(slot)
+        return true
     }
 
     /// Has `Channel.outputBlocked(false)` called as soon as a flush leaves no more than the low-water mark, this tick's at the earliest.

@@ -18,7 +18,9 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     let thread = Atomic<UInt64>(0)
     private let events: UnsafeMutablePointer<cl_event>
     /// `headroom` bytes, then the read area: the kept bytes of a cut frame are put in front of the new ones, which never move.
-    private let readArea: UnsafeMutableRawPointer
+    let readArea: UnsafeMutableRawPointer
+    /// The same for what a layer unseals: touched only if there is one.
+    let plainArea: UnsafeMutableRawPointer
     let slots: UnsafeMutablePointer<Slot>
     /// What each slot's connection will be sent: beside the slots, since a delivery touches little else.
     public let outputs: OutputTable
@@ -28,9 +30,11 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     private let dirty = Pinned<[UInt32]>([])
     private let pool = Pinned(BufferPool())
     private var released: [Unmanaged<Channel>] = []
-    private var timers = MinHeap<Timer>()
+    /// Rows that have something to show their channel before the tick ends.
+    var arrivals: [(slot: UInt32, generation: UInt32)] = []
+    var timers = MinHeap<Timer>()
     /// Timers above which those of closed channels are thrown out: they are never more than half, but for the last few.
-    private var timersMax = 1024
+    var timersMax = 1024
     private var mail = Mailbox.Contents()
     var jobs: [UnownedJob] = []
     private var stopAt: Instant?
@@ -49,7 +53,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         self.kernel = kernel
         self.limits = limits
         events = .allocate(capacity: Self.eventsPerTick)
-        readArea = cl_reserve(Self.headroom + Self.readSize)!
+        readArea = cl_reserve(Self.areaSize)!
+        plainArea = cl_reserve(Self.areaSize)!
         slots = cl_reserve(limits.connectionsMax * MemoryLayout<Slot>.stride)!.bindMemory(to: Slot.self, capacity: limits.connectionsMax)
         outputs = OutputTable(
             base: cl_reserve(limits.connectionsMax * MemoryLayout<ByteBuffer>.stride)!.bindMemory(to: ByteBuffer.self, capacity: limits.connectionsMax))
@@ -60,11 +65,13 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         for slot in 1..<slotEnd where slots[slot].channel != nil || slots[slot].descriptor >= 0 {
             if slots[slot].descriptor >= 0 { kernel.close(slots[slot].descriptor) }
             slots[slot].channel?.release()
+            slots[slot].layer?.release()
             (slots + slot).deinitialize(count: 1)
             (outputs.base + slot).deinitialize(count: 1)
         }
         events.deallocate()
-        cl_release(readArea, Self.headroom + Self.readSize)
+        cl_release(readArea, Self.areaSize)
+        cl_release(plainArea, Self.areaSize)
         cl_release(slots, limits.connectionsMax * MemoryLayout<Slot>.stride)
         cl_release(outputs.base, limits.connectionsMax * MemoryLayout<ByteBuffer>.stride)
     }
@@ -72,6 +79,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     static let eventsPerTick = 512
     /// One read, and the largest cut frame that is moved in front of it. 64 KiB beat 256 in the measured loads (cache).
     static let readSize = 65536, headroom = 65536
+    private static let areaSize = headroom + readSize + StreamLayer.heldMax
 
     public func wallTime() -> WallTime { kernel.wallTime() }
 
@@ -79,6 +87,17 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
 
     /// Takes over a connected stream's descriptor, or answers nil (and closes it) when the table is full.
     @discardableResult public func add(_ channel: Channel, descriptor: Int32) -> UInt32? { add(channel, descriptor, .stream, interest: Self.readable) }
+
+    /// Takes over a connected stream with its layer and with what was received: the channel is shown that before the tick ends.
+    @discardableResult public func add(_ channel: Channel, _ transport: Transport) -> UInt32? {
+        guard let slot = add(channel, descriptor: transport.descriptor) else { return nil }
+        if !transport.unread.isEmpty {
+            slots[Int(slot)].unread.append(transport.unread.span)
+            arrive(slot)
+        }
+        if let layer = transport.layer { begin(layer, slot) }
+        return slot
+    }
 
     /// Takes over any other descriptor: `channel.ready` is called with its events.
     @discardableResult public func add(_ channel: Channel, events descriptor: Int32, interest: UInt32) -> UInt32? {
@@ -147,6 +166,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// `limit` now. What an error means is left to the flush.
     public func flushEarly(_ slot: UInt32, limit: Int) -> Bool {
         if slots[Int(slot)].flags.contains(.awaitsWritable) { return false }
+        if slots[Int(slot)].layer != nil { return sealAndWrite(slot) > 0 && unsentCount(slot) < limit }
         let written = kernel.write(slots[Int(slot)].descriptor, outputs[slot].readable, outputs[slot].count)
         guard written > 0 else { return false }
         counters.bytesWritten &+= UInt64(written)
@@ -202,29 +222,23 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         released.append(owner)
     }
 
-    /// Hands a connection over to another loop: its descriptor with all bytes not yet consumed. Nothing was written to it yet.
-    public func surrender(_ channel: Channel, unread bytes: Span<UInt8>) -> (descriptor: Int32, unread: [UInt8]) {
-        let slot = channel.slot, descriptor = slots[Int(slot)].descriptor
-        // Copied first: they may lie in the row's own buffer, which `free` releases.
-        let unread = bytes.array
-        _ = kernel.watch(descriptor, CInt(CL_REMOVE), 0, token: 0)
-        slots[Int(slot)].descriptor = -1
-        released.append(slots[Int(slot)].channel!)
-        slots[Int(slot)].channel = nil
+    /// Takes a connection off the loop, for a channel elsewhere: with its layer, and with the bytes of `unread`, which its channel has
+    /// not used. Nothing was written to it yet that has not left, but for what its layer has sealed.
+    public func surrender(_ channel: Channel, unread bytes: Span<UInt8>) -> Transport {
+        let slot = channel.slot, row = slots + Int(slot)
+        // The bytes are copied first: they may lie in the row's own buffer, which `free` releases.
+        let transport = Transport(descriptor: row.pointee.descriptor, layer: row.pointee.layer?.takeUnretainedValue(), unread: bytes.array)
+        _ = kernel.watch(transport.descriptor, CInt(CL_REMOVE), 0, token: 0)
+        row.pointee.descriptor = -1
+        released.append(row.pointee.channel!)
+        row.pointee.channel = nil
         channel.slot = 0
         connectionCount -= 1
         free(slot)
-        return (descriptor, unread)
+        return transport
     }
 
-    /// Shows a channel bytes that came in elsewhere (after `surrender`), as if they had just been read.
-    public func replay(_ bytes: [UInt8], to channel: Channel) {
-        guard channel.slot != 0, !bytes.isEmpty else { return }
-        slots[Int(channel.slot)].unread.append(bytes.span)
-        show(channel.slot)
-    }
-
-    private func free(_ slot: UInt32) {
+    func free(_ slot: UInt32) {
         let row = slots + Int(slot)
         if row.pointee.descriptor >= 0 {
             kernel.close(row.pointee.descriptor)
@@ -235,6 +249,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         row.pointee.flags.formIntersection(.dirty)
         outputs[slot].release()
         row.pointee.unread.release()
+        row.pointee.layer?.release()
+        row.pointee.layer = nil
         row.pointee.next = freeSlot
         freeSlot = slot
     }
@@ -245,29 +261,43 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         let row = slots + Int(slot)
         row.pointee.flags.remove(.dirty)
         guard row.pointee.descriptor >= 0 else { outputs[slot].release(); return }
-        if !outputs[slot].isEmpty {
-            let written = kernel.write(row.pointee.descriptor, outputs[slot].readable, outputs[slot].count)
-            if written > 0 {
-                counters.bytesWritten &+= UInt64(written)
-                outputs[slot].consume(written)
-            } else if written != -Int(CL_EAGAIN), written != -Int(CL_EINTR) {
-                return fail(slot, errno: Int32(-written))
+        // What the socket did not take, and all that has not left.
+        var left = 0, unsent = 0
+        if row.pointee.layer == nil {
+            if !outputs[slot].isEmpty {
+                let written = kernel.write(row.pointee.descriptor, outputs[slot].readable, outputs[slot].count)
+                if written > 0 {
+                    wrote(written)
+                    outputs[slot].consume(written)
+                } else if written != -Int(CL_EAGAIN), written != -Int(CL_EINTR) {
+                    return fail(slot, errno: Int32(-written))
+                }
             }
+            left = outputs[slot].count
+            unsent = left
+        } else {
+            let written = sealAndWrite(slot)
+            if written < 0, written != -Int(CL_EAGAIN), written != -Int(CL_EINTR) { return fail(slot, errno: Int32(-written)) }
+            (left, unsent) = leftOver(slot)
         }
-        let left = outputs[slot].count
-        if left == 0 {
+        if unsent == 0 {
             pool.value.takeBack(&outputs[slot])
-            if row.pointee.flags.contains(.lingering) { return endLingering(slot) }
-            if row.pointee.flags.contains(.finishing) { endOutput(slot) }
+            if !row.pointee.flags.isDisjoint(with: [.lingering, .endsOutput]), endWriting(slot) { return }
         }
         // The common case, everything left, changes nothing below.
         if (left > 0) != row.pointee.flags.contains(.awaitsWritable) {
             if left > 0 { row.pointee.flags.insert(.awaitsWritable) } else { row.pointee.flags.remove(.awaitsWritable) }
             updateInterest(slot)
         }
-        if left > limits.outputHighWater, !row.pointee.flags.contains(.blocked) { setBlocked(slot, true) }
-        if left <= limits.outputLowWater, row.pointee.flags.contains(.blocked) { setBlocked(slot, false) }
+        if unsent > limits.outputHighWater, !row.pointee.flags.contains(.blocked) { setBlocked(slot, true) }
+        if unsent <= limits.outputLowWater, row.pointee.flags.contains(.blocked) { setBlocked(slot, false) }
     }
+
+    func wrote(_ count: Int) { counters.bytesWritten &+= UInt64(count) }
+    func read(_ count: Int) { counters.bytesRead &+= UInt64(count) }
+    func lend(to buffer: inout ByteBuffer) { pool.value.lend(to: &buffer) }
+    func takeBack(_ buffer: inout ByteBuffer) { pool.value.takeBack(&buffer) }
+    func oweTick() { isTickOwed = true }
 
     private func setBlocked(_ slot: UInt32, _ blocked: Bool) {
         if blocked { slots[Int(slot)].flags.insert(.blocked) } else { slots[Int(slot)].flags.remove(.blocked) }
@@ -279,14 +309,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         }
     }
 
-    private func endLingering(_ slot: UInt32) {
-        if slots[Int(slot)].flags.contains(.ended) { return free(slot) }
-        kernel.shutdownWrite(slots[Int(slot)].descriptor)
-        slots[Int(slot)].flags.remove([.awaitsWritable, .blocked])
-        updateInterest(slot)
-    }
-
-    private func updateInterest(_ slot: UInt32) {
+    func updateInterest(_ slot: UInt32) {
         let row = slots + Int(slot)
         guard row.pointee.descriptor >= 0 else { return }
         var interest: UInt32 = 0
@@ -295,7 +318,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         _ = kernel.watch(row.pointee.descriptor, CInt(CL_MODIFY), interest, token: token(slot))
     }
 
-    private func fail(_ slot: UInt32, errno: Int32) {
+    func fail(_ slot: UInt32, errno: Int32) {
         guard let owner = slots[Int(slot)].channel else { return free(slot) }
         owner._withUnsafeGuaranteedRef { close($0, .failed(errno)) }
     }
@@ -317,6 +340,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
 
     private func read(_ slot: UInt32) {
         let row = slots + Int(slot)
+        if row.pointee.layer != nil, row.pointee.channel != nil { return readSealed(slot) }
         let kept = row.pointee.unread.count
         let count: Int
         if kept <= Self.headroom {
@@ -336,7 +360,12 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
             return
         }
         if kept > Self.headroom { return show(slot) }
-        let start = readArea + Self.headroom - kept
+        offer(slot, kept: kept, readTo: readArea + Self.headroom, count)
+    }
+
+    /// Shows the channel `count` bytes that were read to `place`, with the kept ones put in front.
+    @inline(__always) func offer(_ slot: UInt32, kept: Int, readTo place: UnsafeMutableRawPointer, _ count: Int) {
+        let row = slots + Int(slot), start = place - kept
         if kept > 0 {
             memcpy(start, row.pointee.unread.readable, kept)
             row.pointee.unread.removeAll()
@@ -347,7 +376,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     }
 
     /// Shows the channel the bytes that lie in its own buffer.
-    private func show(_ slot: UInt32) {
+    func show(_ slot: UInt32) {
         let row = slots + Int(slot)
         let used = offer(slot, row.pointee.unread.readable, row.pointee.unread.count)
         guard row.pointee.descriptor >= 0, row.pointee.channel != nil else { return }
@@ -364,10 +393,13 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         }
     }
 
-    private func receiveEnd(_ slot: UInt32) {
+    func receiveEnd(_ slot: UInt32) {
         let row = slots + Int(slot)
-        // A second end is the kernel's hang-up: the peer takes nothing any more either.
-        if row.pointee.flags.contains(.ended) { return fail(slot, errno: CInt(CL_EPIPE)) }
+        // A second end is the kernel's hang-up: the peer takes nothing any more either, or both sides have ended.
+        if row.pointee.flags.contains(.ended) {
+            guard row.pointee.flags.contains(.outputEnded), let channel = channel(at: slot) else { return fail(slot, errno: CInt(CL_EPIPE)) }
+            return close(channel, .ended)
+        }
         row.pointee.flags.insert(.ended)
         guard let owner = row.pointee.channel else {
             if outputs[slot].isEmpty { free(slot) } else { updateInterest(slot) }
@@ -377,41 +409,6 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         owner._withUnsafeGuaranteedRef { channel in
             channel.receiveEnd(on: self)
             if channel.slot != 0 { schedule(channel) }
-        }
-    }
-
-    // MARK: Time
-
-    /// Looks at a channel's deadline again. Needed only when it moved nearer outside of a call from the loop.
-    public func schedule(_ channel: Channel) { schedule(channel, noEarlierThan: Instant(nanoseconds: .min)) }
-
-    private func schedule(_ channel: Channel, noEarlierThan earliest: Instant) {
-        let deadline = max(channel.deadline, earliest)
-        guard deadline < channel.scheduled else { return }
-        channel.scheduled = deadline
-        timers.insert(Timer(at: deadline, slot: channel.slot, generation: slots[Int(channel.slot)].generation))
-        guard timers.count > timersMax else { return }
-        timers.removeAll { slots[Int($0.slot)].generation != $0.generation }
-        timersMax = 2 * timers.count + 1024
-    }
-
-    private func fireTimers() {
-        while let timer = timers.first, timer.at <= now {
-            _ = timers.removeFirst()
-            let row = slots + Int(timer.slot)
-            guard row.pointee.generation == timer.generation else { continue }
-            guard let owner = row.pointee.channel else {
-                if row.pointee.flags.contains(.lingering) { free(timer.slot) }
-                continue
-            }
-            owner._withUnsafeGuaranteedRef { channel in
-                // An entry for a deadline that has moved nearer since is stale: the nearer one has its own.
-                guard channel.scheduled == timer.at else { return }
-                channel.scheduled = .never
-                if channel.deadline <= now { channel.wake(on: self) }
-                // One that still wants to be woken gets its next turn in the next tick.
-                if channel.slot != 0 { schedule(channel, noEarlierThan: Instant(nanoseconds: now.nanoseconds + 1)) }
-            }
         }
     }
 
@@ -440,6 +437,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         readMail()
         fireTimers()
         runJobs()
+        if !arrivals.isEmpty { showArrivals() }
         isTickOwed = false
         tenant?.tickEnded(on: self)
         var index = 0
@@ -475,14 +473,4 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     public func settle(_ tenant: any LoopTenant) { self.tenant = tenant }
 
     func beginStopping(_ grace: Duration) { stopAt = now + grace }
-}
-
-/// Who lives on a loop: gets its mail and the end of every tick.
-public protocol LoopTenant: AnyObject {
-    /// A tick begins: `loop.now` is new.
-    func tickBegan(on loop: EventLoop)
-    /// Bytes that another loop's tenant posted; valid during the call.
-    func receive(letter: Span<UInt8>, from sender: Int, on loop: EventLoop)
-    /// Everything of this tick has been handled; what is appended to outputs now still leaves with it.
-    func tickEnded(on loop: EventLoop)
 }

@@ -13,7 +13,8 @@ struct Slot: ~Copyable {
         static let lingering = Flags(rawValue: 8)  // its channel is gone; the output still leaves
         static let ended = Flags(rawValue: 16)  // the peer sends no more
         static let paused = Flags(rawValue: 32)  // its owner reads no more for now
-        static let finishing = Flags(rawValue: 64)  // its owner writes no more: the stream ends after the output
+        static let endsOutput = Flags(rawValue: 64)  // our stream ends once the output has left
+        static let outputEnded = Flags(rawValue: 128)  // our stream has ended
     }
 
     var channel: Unmanaged<Channel>?
@@ -25,6 +26,8 @@ struct Slot: ~Copyable {
     var flags: Flags = []
     /// What the protocol left unread: owns memory only while a frame is cut.
     var unread = ByteBuffer()
+    /// What its bytes go through, if anything.
+    var layer: Unmanaged<StreamLayer>?
 
     init(_ channel: Unmanaged<Channel>?, generation: UInt32, descriptor: Int32, kind: Kind) {
         self.channel = channel
@@ -32,4 +35,9 @@ struct Slot: ~Copyable {
         self.descriptor = descriptor
         self.kind = kind
     }
+}
+
+extension EventLoop {
+    /// Bytes of the table that one connection has, beside its output.
+    public static var rowSize: Int { MemoryLayout<Slot>.stride }
 }

@@ -57,7 +57,7 @@ public final class Connector: Channel {
     public override var deadline: Instant { latest }
 
     public override func ready(_ events: UInt32, on loop: EventLoop) {
-        let (descriptor, _) = loop.surrender(self, unread: Span())
+        let descriptor = loop.surrender(self, unread: Span()).descriptor
         let error = cl_connect_result(descriptor)
         guard error == 0 else {
             cl_close(descriptor)

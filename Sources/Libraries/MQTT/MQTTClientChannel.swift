@@ -92,6 +92,7 @@ final class MQTTClientChannel: Channel {
             switch reason {
             case _ where ending != nil: ending ?? .closed
             case .failed(let errno): .connectionLost(server: server, .failed(errno: errno))
+            case .layerFailed(let failure): .connectionLost(server: server, .layerFailed(failure))
             case .finished, .stopping: .closed
             case .ended, .refused: .connectionLost(server: server, .ended)
             }
@@ -124,7 +125,7 @@ final class MQTTClientChannel: Channel {
         var isStalled: Bool
         if leaving != nil {
             if !loop[output: slot].isEmpty { _ = loop.flushEarly(slot, limit: 1) }
-            if loop[output: slot].isEmpty { return loop.finish(self, .finished) }
+            if loop.unsentCount(slot) == 0 { return loop.finish(self, .finished) }
             isStalled = true
         } else {
             isStalled = !session.pump(through: self)
@@ -134,5 +135,5 @@ final class MQTTClientChannel: Channel {
     }
 
     /// Whether the socket took enough since `work` stalled.
-    var hasRoom: Bool { slot == 0 || loop[output: slot].count <= (leaving == nil ? options.limits.outputMax / 2 : 0) }
+    var hasRoom: Bool { slot == 0 || loop.unsentCount(slot) <= (leaving == nil ? options.limits.outputMax / 2 : 0) }
 }

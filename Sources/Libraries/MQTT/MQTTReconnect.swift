@@ -1,3 +1,4 @@
+internal import MartletEventLoop
 internal import MartletMQTTProtocol
 
 /// What a client does when its connection is lost: it connects again, waiting longer after each attempt that fails.
@@ -47,6 +48,7 @@ extension MQTTClientError {
         case .connectionLost(_, let loss):
             switch loss {
             case .disconnected(let reason, _): !Self.incurable.contains(reason)
+            case .layerFailed(let failure): !failure.isAboutCertificate
             case .ended, .failed, .violation: true
             }
         case .refused(_, let reason, _): !Self.incurable.contains(reason)

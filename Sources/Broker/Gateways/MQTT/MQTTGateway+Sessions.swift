@@ -17,16 +17,15 @@ extension MQTTGateway {
         case waiting
     }
 
-    func open(_ descriptor: Int32, unread: [UInt8]) {
-        guard !isStopping else { return shard.loop.discard(descriptor) }
+    func open(_ transport: Transport) {
+        guard !isStopping else { return shard.loop.discard(transport.descriptor) }
         let channel = MQTTServerChannel(self)
-        guard shard.loop.add(channel, descriptor: descriptor) != nil else {
+        guard shard.loop.add(channel, transport) != nil else {
             counters.connectionsRefused += 1
             return
         }
         connectionCount += 1
         counters.sockets += 1
-        shard.loop.replay(unread, to: channel)
     }
 
     // MARK: CONNECT
@@ -217,12 +216,12 @@ extension MQTTGateway {
 
     /// The session lives on another shard: the connection goes there, with its CONNECT.
     private func move(_ channel: MQTTServerChannel, to owner: UInt8, _ bytes: Span<UInt8>) {
-        let (descriptor, unread) = shard.loop.surrender(channel, unread: bytes)
+        let transport = shard.loop.surrender(channel, unread: bytes)
         connectionCount -= 1
         let number = id
         shard.loop(of: owner).execute { loop in
-            guard let shard = loop.tenant as? Shard else { return loop.discard(descriptor) }
-            shard.gateway(number).adopt(descriptor, unread: unread)
+            guard let shard = loop.tenant as? Shard else { return loop.discard(transport.descriptor) }
+            shard.gateway(number).adopt(transport)
         }
     }
 

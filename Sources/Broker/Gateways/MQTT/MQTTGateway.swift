@@ -2,7 +2,7 @@ import MartletBytes
 import MartletCollections
 public import MartletCore
 import MartletDriver
-import MartletEventLoop
+public import MartletEventLoop
 import MartletLogging
 import MartletMQTTProtocol
 public import MartletShard
@@ -55,7 +55,7 @@ public final class MQTTGateway: Gateway {
 
     // MARK: Gateway
 
-    public override func adopt(_ descriptor: Int32, unread: [UInt8]) { open(descriptor, unread: unread) }
+    public override func adopt(_ transport: Transport) { open(transport) }
     public override func endpointEnded(_ state: UInt32) { forget(state) }
     public override func stop() { sendAllAway() }
 

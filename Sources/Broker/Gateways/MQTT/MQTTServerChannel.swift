@@ -109,7 +109,7 @@ final class MQTTServerChannel: Channel {
 
     override func wake(on loop: EventLoop) {
         // Its silence is ours while we do not read: because we hold it back, or because it reads slowly, but reads.
-        let left = UInt32(loop[output: slot].count)
+        let left = UInt32(clamping: loop.unsentCount(slot))
         let reads = loop.isBlocked(slot) && left < leftWhenLastAsked
         leftWhenLastAsked = loop.isBlocked(slot) ? left : .max
         if loop.isPaused(slot) || reads { return machine.heard(at: loop.now) }
