@@ -130,7 +130,7 @@ extension Service where Machine: ~Copyable {
         let channel = makeChannel(loop)
         channel.stallTimeout = options.stallTimeout
         if let clientChanged = options.clientChanged { channel.left = { clientChanged(peer, $0) } }
-        guard loop.add(channel, descriptor: descriptor) != nil else { return }
+        guard loop.add(channel, Transport(descriptor: descriptor, layer: options.layer?())) != nil else { return }
         options.clientChanged?(peer, nil)
     }
 }

@@ -24,6 +24,8 @@ public struct ServeOptions: Sendable {
     public var stackSize = 128 << 10
     /// `loop`: how many event loops share the clients, a thread each.
     public var loopCount = 1
+    /// `loop`: makes what a client's bytes go through, TLS for one. `nil`: nothing.
+    public var layer: (@Sendable () -> StreamLayer)?
     /// Called with each client that comes (`nil`) and goes (why), from the thread that serves it.
     public var clientChanged: (@Sendable (SocketAddress, CloseReason?) -> Void)?
 
