@@ -76,13 +76,18 @@ int cl_spawn(char *const *arguments, int *error_pipe) {
     return child;
 }
 int cl_kill(int process, int sig) { return kill(process, sig) ? -errno : 0; }
-int cl_wait_child(int process, int *status) {
+int cl_wait_child(int process, int blocks, int *status) {
     int s = 0;
     pid_t r;
-    while ((r = waitpid(process, &s, 0)) < 0 && errno == EINTR) {}
+    while ((r = waitpid(process, &s, blocks ? 0 : WNOHANG)) < 0 && errno == EINTR) {}
     if (r < 0) return -errno;
-    *status = WIFEXITED(s) ? WEXITSTATUS(s) : 128 + WTERMSIG(s);
-    return 0;
+    if (r > 0) *status = WIFEXITED(s) ? WEXITSTATUS(s) : 128 + WTERMSIG(s);
+    return r > 0;
+}
+long cl_read_pipe(int fd, void *bytes, size_t count) {
+    long r;
+    while ((r = read(fd, bytes, count)) < 0 && errno == EINTR) {}
+    return r < 0 ? -errno : r;
 }
 int64_t cl_process_cpu_ns(int process) {
     clockid_t id;
@@ -113,4 +118,11 @@ long cl_list_numbers(const char *path, int *numbers, size_t capacity) {
         }
     closedir(d);
     return (long)n;
+}
+int cl_write_file(const char *path, const void *bytes, size_t count) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) return -errno;
+    long r = cl_write_all(fd, bytes, count);
+    close(fd);
+    return (int)r;
 }

@@ -88,7 +88,9 @@ void cl_sleep_ns(int64_t ns);
 // Child processes, and what /proc says of them.
 int cl_spawn(char *const *arguments, int *error_pipe);  // the process; it dies with its parent, its stderr is the pipe
 int cl_kill(int process, int signal);
-int cl_wait_child(int process, int *status);            // blocks; its exit code, or 128 and the signal
+int cl_wait_child(int process, int blocks, int *status);  // 1: ended, with its exit code, or 128 and the signal; 0: it runs
+long cl_read_pipe(int fd, void *bytes, size_t count);
 int64_t cl_process_cpu_ns(int process);                 // of all its threads
 long cl_read_small_file(const char *path, void *bytes, size_t capacity);
+int cl_write_file(const char *path, const void *bytes, size_t count);  // made anew
 long cl_list_numbers(const char *path, int *numbers, size_t capacity);  // names of a directory that are numbers: how many there are
