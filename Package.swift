@@ -36,6 +36,7 @@ let package = Package(
     products: [
         .executable(name: "martlet", targets: ["martlet"]),
         .library(name: "MartletMQTT", targets: ["MartletMQTT"]),
+        .library(name: "MartletSockets", targets: ["MartletSockets"]),
     ],
     targets: [
         .target(name: "CLinux", path: "Sources/C/CLinux"),
@@ -55,6 +56,7 @@ let package = Package(
 
         module("Driver", in: "Libraries/Driver", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module("MQTT", in: "Libraries/MQTT", needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTTProtocol"]),
+        module("Sockets", in: "Libraries/Sockets", needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletFramingProtocol"]),
 
         module("Core", in: "Broker/Core", needs: ["MartletBytes", "MartletCollections"]),
         module("Journal", in: "Broker/Journal", needs: ["MartletBytes", "MartletCollections"]),
@@ -86,7 +88,12 @@ let package = Package(
         tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe"]),
         tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
         tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
-        tests("Libraries", needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletMQTT", "MartletMQTTProtocol"]),
+        tests(
+            "Libraries",
+            needs: [
+                "CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletMQTT", "MartletMQTTProtocol",
+                "MartletSockets",
+            ]),
         tests(
             "Broker",
             needs: [
