@@ -18,7 +18,7 @@ public enum UDP {
     /// ```
     public static func bind<Result: Sendable>(
         on place: String, options: DatagramOptions = DatagramOptions(), ready: (@Sendable (SocketAddress) -> Void)? = nil,
-        _ body: @escaping @Sendable nonisolated(nonsending) (UDPSocket) async throws -> Result
+        _ body: @escaping @Sendable (UDPSocket) async throws -> Result
     ) async throws -> Result {
         try await DatagramScope.serve(try await DatagramScope.bound(to: try Place(place, phase: .bind), options), ready: ready, body)
     }
@@ -54,7 +54,7 @@ public enum UnixDatagram {
     /// As `UDP.bind`.
     public static func bind<Result: Sendable>(
         on path: String, options: DatagramOptions = DatagramOptions(), ready: (@Sendable (SocketAddress) -> Void)? = nil,
-        _ body: @escaping @Sendable nonisolated(nonsending) (UDPSocket) async throws -> Result
+        _ body: @escaping @Sendable (UDPSocket) async throws -> Result
     ) async throws -> Result {
         try await DatagramScope.serve(try await DatagramScope.bound(to: .unix(path), options), ready: ready, body)
     }
@@ -106,7 +106,7 @@ enum DatagramScope {
     /// Runs `body` on a loop of its own.
     static func serve<Result: Sendable>(
         _ socket: DatagramSocket, ready: (@Sendable (SocketAddress) -> Void)?,
-        _ body: @escaping @Sendable nonisolated(nonsending) (UDPSocket) async throws -> Result
+        _ body: @escaping @Sendable (UDPSocket) async throws -> Result
     ) async throws -> Result {
         let loops = SocketLoops.lend(1)
         let port = DatagramPort(socket, on: loops[0])
