@@ -41,6 +41,7 @@ let package = Package(
     targets: [
         .target(name: "CLinux", path: "Sources/C/CLinux"),
         .systemLibrary(name: "CYAML", path: "Sources/C/CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+        .systemLibrary(name: "COpenSSL", path: "Sources/C/COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
         module("Bytes", in: "Base/Bytes", needs: ["CLinux"], unsafeRooms),
         module("Collections", in: "Base/Collections", needs: ["CLinux", "MartletBytes"], unsafeRooms),
@@ -49,6 +50,7 @@ let package = Package(
 
         module("EventLoop", in: "IO/EventLoop", needs: ["CLinux", "MartletBytes", "MartletCollections"], unsafeRooms),
         module("Net", in: "IO/Net", needs: ["CLinux", "MartletBytes", "MartletEventLoop"], unsafeRooms),
+        module("TLS", in: "IO/TLS", needs: ["CLinux", "COpenSSL", "MartletBytes", "MartletEventLoop"], unsafeRooms),
         module("Pipe", in: "IO/Pipe", needs: ["CLinux", "MartletBytes", "MartletEventLoop"], unsafeRooms),
 
         module("MQTTProtocol", in: "Protocols/MQTT", needs: ["MartletBytes"]),
@@ -88,7 +90,7 @@ let package = Package(
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
 
         tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
-        tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe"]),
+        tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletTLS"]),
         tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
         tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
         tests(
