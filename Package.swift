@@ -28,7 +28,7 @@ func example(_ folder: String, needs: [Target.Dependency]) -> Target {
 
 let program: [Target.Dependency] = [
     "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTT",
-    "MartletMQTTProtocol", "MartletServer",
+    "MartletMQTTProtocol", "MartletServer", "MartletSockets",
 ]
 
 let package = Package(
@@ -100,7 +100,7 @@ let package = Package(
                 "CLinux", "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletCore",
                 "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletServer", "MartletSettings",
             ]),
-        tests("Apps", needs: ["martlet", "MartletLogging", "MartletMQTT", "MartletMQTTProtocol"]),
+        tests("Apps", needs: ["martlet", "MartletLogging", "MartletNet", "MartletMQTT", "MartletMQTTProtocol"]),
         tests("Tidy", needs: []),
     ],
     swiftLanguageModes: [.v6]
