@@ -11,7 +11,8 @@ struct Martlet {
 
     /// Every command there is; `--help` and the suggestions read it.
     static let commands: [Command] = [
-        ServeCommand.command, MQTTCommands.publish, MQTTCommands.subscribe, MQTTCommands.request, MQTTBenchOptions.command, TCPBench.command, TCPEcho.command,
+        ServeCommand.command, MQTTCommands.publish, MQTTCommands.subscribe, MQTTCommands.request, MQTTBenchOptions.command, TCPBench.command,
+        ModelsBenchOptions.command, TCPEcho.command,
     ]
 
     static func main() { exit(run(CommandLine.arguments.dropFirst().map { $0 })) }

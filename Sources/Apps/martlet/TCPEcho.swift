@@ -4,6 +4,7 @@ import MartletFramingProtocol
 import MartletLogging
 import MartletNet
 import MartletSockets
+import Synchronization
 
 /// `martlet tcp echo`: one service, and the four ways to wait for its clients.
 enum TCPEcho {
@@ -45,10 +46,12 @@ enum TCPEcho {
         options.loopCount = try arguments.integer("--loops", in: 1...64) ?? 1
         if arguments.has("--loops"), model != .loop { throw .usage("tcp echo: --loops goes with --model loop") }
         let isVerbose = arguments.has("-v")
+        // Without -v the first refusal alone: a system that is out of threads is so for everybody.
+        let hasToldRefusal = Atomic<Bool>(false)
         options.clientChanged = { peer, reason in
             if isVerbose {
                 StandardStream.error.write(reason.map { "closed \(peer): \($0)\n" } ?? "connected \(peer)\n")
-            } else if case .some(.refused(let text)) = reason {
+            } else if case .some(.refused(let text)) = reason, !hasToldRefusal.exchange(true, ordering: .relaxed) {
                 StandardStream.error.write("martlet: tcp echo: \(peer): \(text)\n")
             }
         }

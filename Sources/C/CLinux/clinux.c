@@ -247,3 +247,9 @@ int cl_writable_directory(const char *path) {
 }
 const char *cl_error_text(int error) { return strerrordesc_np(error < 0 ? -error : error); }
 const char *cl_environment(int index) { return environ[index]; }
+uint32_t cl_encode_address(const cl_address *address, void *storage) { return to_sockaddr(address, storage); }
+void cl_decode_address(const void *name, uint32_t length, cl_address *address) {
+    struct sockaddr_storage s = {.ss_family = AF_UNIX};  // a Unix socket without a name has none here either
+    memcpy(&s, name, length > sizeof s ? sizeof s : length);
+    from_sockaddr(&s, length, address);
+}

@@ -25,6 +25,9 @@ open class Channel {
     /// A channel without a byte stream (`Slot.Kind.events`): its descriptor is ready.
     open func ready(_ events: UInt32, on loop: EventLoop) {}
 
+    /// A channel of datagrams (`Slot.Kind.datagrams`), at the end of a tick with output: sends it and answers whether the rest waits for writability.
+    open func flush(on loop: EventLoop) -> Bool { false }
+
     /// Its deadline came (or an earlier one that has since moved away).
     open func wake(on loop: EventLoop) {}
 

@@ -45,6 +45,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     public private(set) var now: Instant
     /// Who lives on this loop and wants its mail; set by `start`'s body or by `settle`.
     public private(set) var tenant: (any LoopTenant)?
+    /// Where the loop's datagram channels receive, one after the other: made by the first of them.
+    public let datagramArea = Pinned<AnyObject?>(nil)
     /// What happened so far; read on the loop.
     public private(set) var counters = EventLoopCounters()
 
@@ -107,7 +109,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// A channel that only has a deadline.
     @discardableResult public func add(clock channel: Channel) -> UInt32? { add(channel, -1, .events, interest: 0) }
 
-    private func add(_ channel: Channel, _ descriptor: Int32, _ kind: Slot.Kind, interest: UInt32) -> UInt32? {
+    func add(_ channel: Channel, _ descriptor: Int32, _ kind: Slot.Kind, interest: UInt32) -> UInt32? {
         var slot = freeSlot
         if slot != 0 {
             freeSlot = slots[Int(slot)].next
@@ -261,6 +263,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         let row = slots + Int(slot)
         row.pointee.flags.remove(.dirty)
         guard row.pointee.descriptor >= 0 else { outputs[slot].release(); return }
+        if row.pointee.kind == .datagrams { return flushDatagrams(slot) }
         // What the socket did not take, and all that has not left.
         var left = 0, unsent = 0
         if row.pointee.layer == nil {
@@ -285,12 +288,14 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
             if !row.pointee.flags.isDisjoint(with: [.lingering, .endsOutput]), endWriting(slot) { return }
         }
         // The common case, everything left, changes nothing below.
-        if (left > 0) != row.pointee.flags.contains(.awaitsWritable) {
-            if left > 0 { row.pointee.flags.insert(.awaitsWritable) } else { row.pointee.flags.remove(.awaitsWritable) }
-            updateInterest(slot)
-        }
+        if (left > 0) != row.pointee.flags.contains(.awaitsWritable) { awaitWritable(slot, left > 0) }
         if unsent > limits.outputHighWater, !row.pointee.flags.contains(.blocked) { setBlocked(slot, true) }
         if unsent <= limits.outputLowWater, row.pointee.flags.contains(.blocked) { setBlocked(slot, false) }
+    }
+
+    func awaitWritable(_ slot: UInt32, _ isWaiting: Bool) {
+        if isWaiting { slots[Int(slot)].flags.insert(.awaitsWritable) } else { slots[Int(slot)].flags.remove(.awaitsWritable) }
+        updateInterest(slot)
     }
 
     func wrote(_ count: Int) { counters.bytesWritten &+= UInt64(count) }
@@ -327,15 +332,15 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
 
     private func handle(_ events: UInt32, _ slot: UInt32) {
         let row = slots + Int(slot)
-        if row.pointee.kind == .events {
+        if row.pointee.kind == .events || row.pointee.kind == .datagrams && events != UInt32(CL_WRITABLE) {
             row.pointee.channel?._withUnsafeGuaranteedRef { channel in
                 channel.ready(events, on: self)
                 if channel.slot != 0 { schedule(channel) }
             }
-            return
+        } else if events & ~UInt32(CL_WRITABLE) != 0 {
+            read(slot)
         }
-        if events & ~UInt32(CL_WRITABLE) != 0 { read(slot) }
-        if events & UInt32(CL_WRITABLE) != 0, row.pointee.descriptor >= 0, !row.pointee.flags.contains(.dirty) { flush(slot) }
+        if events & UInt32(CL_WRITABLE) != 0, row.pointee.kind != .events, row.pointee.descriptor >= 0, !row.pointee.flags.contains(.dirty) { flush(slot) }
     }
 
     private func read(_ slot: UInt32) {

@@ -3,7 +3,7 @@ import MartletBytes
 /// What the loop and a delivery need of a connection: a row of a table that never moves (address space reserved once).
 /// Not here: anything of a protocol (see `Channel`).
 struct Slot: ~Copyable {
-    enum Kind: UInt8 { case stream, events }
+    enum Kind: UInt8 { case stream, events, datagrams }
     /// Bits that change together with reading and writing.
     struct Flags: OptionSet {
         let rawValue: UInt16

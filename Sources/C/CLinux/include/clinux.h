@@ -11,7 +11,7 @@ typedef struct { uint32_t events; uint64_t data; } __attribute__((packed)) cl_ev
 enum { CL_READABLE = 0x001, CL_WRITABLE = 0x004, CL_ERROR = 0x008, CL_HANGUP = 0x010, CL_PEER_CLOSED = 0x2000 };
 enum { CL_ADD = 1, CL_REMOVE = 2, CL_MODIFY = 3 };
 enum { CL_EAGAIN = 11, CL_EINTR = 4, CL_EMFILE = 24, CL_ENFILE = 23, CL_EINPROGRESS = 115, CL_EADDRINUSE = 98, CL_EACCES = 13,
-       CL_ECONNRESET = 104, CL_EPIPE = 32, CL_ECONNREFUSED = 111, CL_ENOENT = 2 };
+       CL_ECONNRESET = 104, CL_EPIPE = 32, CL_ECONNREFUSED = 111, CL_ENOENT = 2, CL_ENOBUFS = 105, CL_EMSGSIZE = 90, CL_EBADF = 9 };
 
 int cl_epoll_create(void);
 int cl_epoll_control(int epoll, int operation, int fd, uint32_t events, uint64_t data);
@@ -76,6 +76,19 @@ int cl_writable_directory(const char *path);            // makes it if need be; 
 const char *cl_error_text(int error);
 const char *cl_environment(int index);                  // "NAME=VALUE", or NULL after the last; ask in order
 
+// Datagrams. A `name` is a socket address in the kernel's own form, so that an answer needs no conversion.
+enum { CL_DATAGRAMS_MAX = 64 };                         // of one call
+typedef struct { uint64_t name[14]; uint32_t name_length, count; } cl_datagram;  // `count` is its length, also where less fitted
+typedef struct { const void *bytes, *name; uint32_t count, name_length; } cl_outgoing_datagram;
+int cl_receive_datagrams(int fd, void *bytes, size_t stride, size_t capacity, cl_datagram *datagrams, int count);  // does not wait
+int cl_send_datagrams(int fd, const cl_outgoing_datagram *datagrams, int count);  // does not wait; how many the kernel took
+long cl_receive_datagram(int fd, void *bytes, size_t capacity, cl_datagram *datagram);  // waits if `fd` does
+long cl_send_datagram(int fd, const void *bytes, size_t count, const void *name, uint32_t name_length);
+uint32_t cl_encode_address(const cl_address *address, void *storage);  // into 128 bytes; the name's length
+void cl_decode_address(const void *name, uint32_t length, cl_address *address);
+unsigned cl_interface_index(const char *name);          // 0: there is none
+int cl_set_membership(int fd, int joins, unsigned interface, const cl_address *group, const cl_address *source);  // `source` may be NULL: any
+int cl_set_multicast_interface(int fd, int family, unsigned interface);
 // Plain blocking calls: for threads that may wait.
 int cl_set_blocking(int fd, int blocking);
 int cl_wait_ready(int fd, int for_writing, int64_t timeout_ns);   // 1 when ready, 0 when the time is up; < 0 waits for ever
