@@ -89,7 +89,8 @@ let package = Package(
 
         // Echo servers by asynchronous handlers and by callbacks: see Benchmarks/sockets.py.
         .executableTarget(
-            name: "bench-echo", dependencies: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletSockets"], path: "Benchmarks/echo", swiftSettings: unsafeRooms),
+            name: "bench-echo", dependencies: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletSockets"], path: "Benchmarks/echo",
+            swiftSettings: unsafeRooms),
 
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
 

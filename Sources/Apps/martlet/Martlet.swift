@@ -14,7 +14,7 @@ struct Martlet {
         ServeCommand.command,
         MQTTCommands.publish, MQTTCommands.subscribe, MQTTCommands.request,
         TCPEcho.command, TCPConnectCommand.command, TCPListenCommand.command,
-        MQTTBenchOptions.command, TCPBench.command,
+        MQTTBenchOptions.command, TCPBench.command, ModelsBenchOptions.command,
     ]
 
     static func main() { exit(run(CommandLine.arguments.dropFirst().map { $0 })) }

@@ -4,6 +4,7 @@ import MartletFramingProtocol
 import MartletLogging
 import MartletNet
 import MartletSockets
+import Synchronization
 
 /// `martlet tcp echo`: one service, and the four ways to wait for its clients.
 enum TCPEcho {
@@ -18,7 +19,7 @@ enum TCPEcho {
         path: ["tcp", "echo"],
         summary: "a TCP server that sends back what it gets, under one of four I/O models",
         words: "[HOST:PORT]",
-        options: SocketPlace.options + [
+        options: Place.options + [
             .one("--model", value: "MODEL", about: "blocking, polling, threads or loop (default: loop)"),
             .one("--loops", value: "N", about: "model loop: event loops, one thread each (default: 1)"),
             .flag("-v", "--verbose", about: "a line on stderr for each client that comes and goes"),
@@ -39,16 +40,18 @@ enum TCPEcho {
         run: { arguments throws(CommandFailure) in try run(arguments) })
 
     private static func run(_ arguments: Arguments) throws(CommandFailure) -> Int32 {
-        let place = try SocketPlace(arguments, of: "tcp echo", listens: true)
+        let place = try Place(arguments, of: "tcp echo", listens: true)
         let model = try model(arguments)
         var options = ServeOptions()
         options.loopCount = try arguments.integer("--loops", in: 1...64) ?? 1
         if arguments.has("--loops"), model != .loop { throw .usage("tcp echo: --loops goes with --model loop") }
         let isVerbose = arguments.has("-v")
+        // Without -v the first refusal alone: a system that is out of threads is so for everybody.
+        let hasToldRefusal = Atomic<Bool>(false)
         options.clientChanged = { peer, reason in
             if isVerbose {
                 StandardStream.error.write(reason.map { "closed \(peer): \($0)\n" } ?? "connected \(peer)\n")
-            } else if case .some(.refused(let text)) = reason {
+            } else if case .some(.refused(let text)) = reason, !hasToldRefusal.exchange(true, ordering: .relaxed) {
                 StandardStream.error.write("martlet: tcp echo: \(peer): \(text)\n")
             }
         }
@@ -69,7 +72,7 @@ enum TCPEcho {
         return model
     }
 
-    private static func bind(_ place: SocketPlace) throws(CommandFailure) -> BoundSocket {
+    private static func bind(_ place: Place) throws(CommandFailure) -> BoundSocket {
         do throws(NetError) {
             switch place {
             case .internet(let host, let port): if let first = try SocketAddress.resolve(host, port: port).first { return try BoundSocket(first) }
