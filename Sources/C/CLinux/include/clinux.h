@@ -59,6 +59,7 @@ void *cl_reserve(size_t count);                         // address space that co
 void cl_release(void *base, size_t count);
 int cl_thread(void (*body)(void *), void *argument, uint64_t *thread);
 void cl_join(uint64_t thread);
+void cl_detach(uint64_t thread);                        // nobody will join it
 uint64_t cl_thread_id(void);
 static inline void cl_prefetch(const void *address) { __builtin_prefetch(address); }
 uint64_t cl_heap_in_use(void);                        // bytes that malloc has given out
@@ -89,6 +90,7 @@ void cl_decode_address(const void *name, uint32_t length, cl_address *address);
 unsigned cl_interface_index(const char *name);          // 0: there is none
 int cl_set_membership(int fd, int joins, unsigned interface, const cl_address *group, const cl_address *source);  // `source` may be NULL: any
 int cl_set_multicast_interface(int fd, int family, unsigned interface);
+
 // Plain blocking calls: for threads that may wait.
 int cl_set_blocking(int fd, int blocking);
 int cl_wait_ready(int fd, int for_writing, int64_t timeout_ns);   // 1 when ready, 0 when the time is up; < 0 waits for ever
