@@ -53,10 +53,10 @@ bench: system-build ## speed and memory against mosquitto and NATS, ARGS="--late
 	Benchmarks/mqtt.py $(ARGS)
 
 lint: ## what swift-format would say
-	swift format lint --strict --parallel -r Sources Tests Package.swift
+	swift format lint --strict --parallel -r Sources Tests Examples Benchmarks Package.swift
 
 format: ## lets swift-format rewrite the sources
-	swift format --in-place --parallel -r Sources Tests Package.swift
+	swift format --in-place --parallel -r Sources Tests Examples Benchmarks Package.swift
 
 clean: ## removes everything that was built or installed here
 	rm -rf .build .venv

@@ -19,10 +19,16 @@ func module(_ name: String, in folder: String, needs: [Target.Dependency] = [], 
 func tests(_ folder: String, needs: [Target.Dependency]) -> Target {
     .testTarget(name: "\(folder.split(separator: "/").joined())Tests", dependencies: needs, path: "Tests/\(folder)", swiftSettings: unsafeRooms)
 }
+/// A program of the course: `Examples/01-tcp-echo-server` is `example-tcp-echo-server`.
+func example(_ folder: String, needs: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: "example-\(folder.split(separator: "-").dropFirst().joined(separator: "-"))", dependencies: ["ExampleArguments"] + needs,
+        path: "Examples/\(folder)", swiftSettings: safeRooms)
+}
 
 let program: [Target.Dependency] = [
     "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTT",
-    "MartletMQTTProtocol", "MartletServer",
+    "MartletMQTTProtocol", "MartletServer", "MartletSockets", "MartletFramingProtocol",
 ]
 
 let package = Package(
@@ -30,6 +36,7 @@ let package = Package(
     products: [
         .executable(name: "martlet", targets: ["martlet"]),
         .library(name: "MartletMQTT", targets: ["MartletMQTT"]),
+        .library(name: "MartletSockets", targets: ["MartletSockets"]),
     ],
     targets: [
         .target(name: "CLinux", path: "Sources/C/CLinux"),
@@ -47,9 +54,14 @@ let package = Package(
         module("Pipe", in: "IO/Pipe", needs: ["CLinux", "MartletBytes", "MartletEventLoop"], unsafeRooms),
 
         module("MQTTProtocol", in: "Protocols/MQTT", needs: ["MartletBytes"]),
+        module("FramingProtocol", in: "Protocols/Framing", needs: ["MartletBytes"]),
 
         module("Driver", in: "Libraries/Driver", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module("MQTT", in: "Libraries/MQTT", needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTTProtocol"]),
+
+        module(
+            "Sockets", in: "Libraries/Sockets",
+            needs: ["CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletFramingProtocol"]),
 
         module("Core", in: "Broker/Core", needs: ["MartletBytes", "MartletCollections"]),
         module("Journal", in: "Broker/Journal", needs: ["MartletBytes", "MartletCollections"]),
@@ -75,11 +87,18 @@ let package = Package(
         .executableTarget(
             name: "bench-core", dependencies: ["MartletBytes", "MartletCollections", "MartletCore"], path: "Benchmarks/core", swiftSettings: unsafeRooms),
 
+        .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
+
         tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
         tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletTLS"]),
-        tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol"]),
-        tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol"]),
-        tests("Libraries", needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletMQTT", "MartletMQTTProtocol"]),
+        tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
+        tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
+        tests(
+            "Libraries",
+            needs: [
+                "MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletMQTT", "MartletMQTTProtocol", "MartletSockets",
+                "MartletFramingProtocol",
+            ]),
         tests(
             "Broker",
             needs: [

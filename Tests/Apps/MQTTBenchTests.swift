@@ -50,6 +50,6 @@ private func refusal(_ words: String...) -> String {
     }
 
     @Test func `numbers are grouped`() {
-        #expect([0, 7, 999, 1_000, 1_234_567].map { MQTTBenchReport.grouped($0) } == ["0", "7", "999", "1,000", "1,234,567"])
+        #expect([0, 7, 999, 1_000, 1_234_567].map { BenchFigures.grouped($0) } == ["0", "7", "999", "1,000", "1,234,567"])
     }
 }

@@ -133,3 +133,40 @@ class Mosquitto(Broker):
         super().__init__([mosquitto_path(), "-c", str(config), "-v"], environment())
         self.wait_for_line(r"mosquitto version \S+ running")
         self.port = port
+
+
+class Certificates:
+    """An authority (`authority`) and what it has signed: `path("server")` and `key("server")` are PEM files."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self._openssl("req", "-x509", *self._new_key("authority"), "-days", "30", "-subj", "/CN=Martlet test authority", "-out", self.authority)
+        self._sign("server", "/CN=localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1")
+        self._sign("other", "/CN=other.example", "subjectAltName=DNS:other.example")
+        self._sign("expired", "/CN=localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1", days="-1")
+        self._sign("client", "/CN=client-7", "extendedKeyUsage=clientAuth")
+
+    @property
+    def authority(self):
+        return self.path("authority")
+
+    def path(self, name):
+        return str(self.folder / f"{name}.pem")
+
+    def key(self, name):
+        return str(self.folder / f"{name}.key")
+
+    def _new_key(self, name):
+        return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", self.key(name)]
+
+    def _sign(self, name, subject, extension, days="30"):
+        request, extensions = self.folder / f"{name}.csr", self.folder / f"{name}.ext"
+        extensions.write_text(extension + "\n")
+        self._openssl("req", *self._new_key(name), "-subj", subject, "-out", str(request))
+        self._openssl(
+            "x509", "-req", "-in", str(request), "-CA", self.authority, "-CAkey", self.key("authority"), "-CAcreateserial", "-days", days,
+            "-extfile", str(extensions), "-out", self.path(name))
+
+    @staticmethod
+    def _openssl(*words):
+        subprocess.run(["openssl", *words], check=True, capture_output=True, timeout=30)

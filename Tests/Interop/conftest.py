@@ -1,4 +1,7 @@
+import fcntl
 import itertools
+import os
+import tempfile
 
 import pytest
 
@@ -49,3 +52,17 @@ def serve():
 def topic(request):
     """A topic of this test alone: tests of one file share a server."""
     return f"test{next(_numbers)}"
+
+
+@pytest.fixture
+def course_port():
+    """The course's port, which one test at a time may have."""
+    with open(os.path.join(tempfile.gettempdir(), f"martlet-course-port-{os.getuid()}"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield 65432
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """PEM files: an authority, and identities by it for localhost and 127.0.0.1, for another host, one that is out of date, and a client's."""
+    return brokers.Certificates(tmp_path_factory.mktemp("certificates"))

@@ -1,6 +1,6 @@
 import Foundation
 
-/// One paragraph of a `.vec` file: a name and its `key: value` lines. The form is told in `Tests/Vectors/mqtt/README.md`.
+/// One paragraph of a `.vec` file: a name and its `key: value` lines. The form is told in `Tests/Vectors/<protocol>/README.md`.
 struct TestVector: CustomStringConvertible, Sendable {
     var file: String
     var name: String
@@ -10,6 +10,7 @@ struct TestVector: CustomStringConvertible, Sendable {
     var output: [UInt8] = []
     var violation: String?
     var encodes = false
+    var ends = false
 
     var description: String { "\(file): \(name)" }
 
@@ -40,6 +41,7 @@ struct TestVector: CustomStringConvertible, Sendable {
             case ("event", 2): vector.events.append(parts[1])
             case ("violation", 2): vector.violation = parts[1]
             case ("encodes", 1): vector.encodes = true
+            case ("ends", 1): vector.ends = true
             default: throw Unreadable(line: line)
             }
             vectors.append(vector)
@@ -48,7 +50,7 @@ struct TestVector: CustomStringConvertible, Sendable {
     }
 
     /// Hexadecimal digits and quoted text; blanks and bars are for the eye.
-    private static func bytes(_ text: String) throws -> [UInt8] {
+    static func bytes(_ text: String) throws -> [UInt8] {
         var result: [UInt8] = []
         for (index, part) in text.split(separator: "\"", omittingEmptySubsequences: false).enumerated() {
             if index % 2 == 1 {

@@ -10,7 +10,9 @@ struct Martlet {
     static let version = RunningServer.version
 
     /// Every command there is; `--help` and the suggestions read it.
-    static let commands: [Command] = [ServeCommand.command, MQTTCommands.publish, MQTTCommands.subscribe, MQTTCommands.request, MQTTBenchOptions.command]
+    static let commands: [Command] = [
+        ServeCommand.command, MQTTCommands.publish, MQTTCommands.subscribe, MQTTCommands.request, MQTTBenchOptions.command, TCPBench.command, TCPEcho.command,
+    ]
 
     static func main() { exit(run(CommandLine.arguments.dropFirst().map { $0 })) }
 

@@ -79,30 +79,25 @@ static void from_sockaddr(const struct sockaddr_storage *s, socklen_t n, cl_addr
         }
     }
 }
-static void tune(int fd, int family) {
-    int one = 1;
-    if (family != AF_UNIX) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+int cl_socket(int family, int type) {
+    int domain = family == 1 ? AF_UNIX : family == 6 ? AF_INET6 : AF_INET;
+    ANSWER(socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 }
-static int family_of(const cl_address *a) { return a->family == 1 ? AF_UNIX : a->family == 6 ? AF_INET6 : AF_INET; }
-
-int cl_listen(const cl_address *address, int backlog) {
+int cl_set_option(int fd, int level, int name, int value) { ANSWER(setsockopt(fd, level, name, &value, sizeof value)); }
+int cl_set_linger(int fd, int seconds) {
+    struct linger l = {1, seconds};
+    ANSWER(setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l));
+}
+int cl_bind(int fd, const cl_address *address) {
     struct sockaddr_storage s;
     socklen_t n = to_sockaddr(address, &s);
-    int fd = socket(s.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
-    if (fd < 0) return -errno;
-    if (s.ss_family != AF_UNIX) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (s.ss_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
-    if (bind(fd, (void *)&s, n) || listen(fd, backlog)) { int e = errno; close(fd); return -e; }
-    return fd;
+    ANSWER(bind(fd, (void *)&s, n));
 }
-int cl_connect(const cl_address *address) {
+int cl_listen(int fd, int backlog) { ANSWER(listen(fd, backlog)); }
+int cl_connect(int fd, const cl_address *address) {
     struct sockaddr_storage s;
     socklen_t n = to_sockaddr(address, &s);
-    int fd = socket(family_of(address), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -errno;
-    tune(fd, s.ss_family);
-    if (connect(fd, (void *)&s, n) && errno != EINPROGRESS) { int e = errno; close(fd); return -e; }
-    return fd;
+    return connect(fd, (void *)&s, n) && errno != EINPROGRESS ? -errno : 0;
 }
 int cl_connect_result(int fd) {
     int error = 0;
@@ -115,7 +110,6 @@ int cl_accept(int listener, cl_address *peer) {
     int fd = accept4(listener, (void *)&s, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return -errno;
     from_sockaddr(&s, n, peer);
-    tune(fd, s.ss_family);
     return fd;
 }
 int cl_local_address(int fd, cl_address *address) {
@@ -123,6 +117,13 @@ int cl_local_address(int fd, cl_address *address) {
     socklen_t n = sizeof s;
     if (getsockname(fd, (void *)&s, &n)) return -errno;
     from_sockaddr(&s, n, address);
+    return 0;
+}
+int cl_peer_credentials(int fd, int *process, unsigned *user, unsigned *group) {
+    struct ucred c;
+    socklen_t n = sizeof c;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &n)) return -errno;
+    *process = c.pid; *user = c.uid; *group = c.gid;
     return 0;
 }
 int cl_peer_address(int fd, cl_address *address) {
@@ -246,3 +247,9 @@ int cl_writable_directory(const char *path) {
 }
 const char *cl_error_text(int error) { return strerrordesc_np(error < 0 ? -error : error); }
 const char *cl_environment(int index) { return environ[index]; }
+uint32_t cl_encode_address(const cl_address *address, void *storage) { return to_sockaddr(address, storage); }
+void cl_decode_address(const void *name, uint32_t length, cl_address *address) {
+    struct sockaddr_storage s = {.ss_family = AF_UNIX};  // a Unix socket without a name has none here either
+    memcpy(&s, name, length > sizeof s ? sizeof s : length);
+    from_sockaddr(&s, length, address);
+}

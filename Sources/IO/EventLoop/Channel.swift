@@ -25,6 +25,9 @@ open class Channel {
     /// A channel without a byte stream (`Slot.Kind.events`): its descriptor is ready.
     open func ready(_ events: UInt32, on loop: EventLoop) {}
 
+    /// A channel of datagrams (`Slot.Kind.datagrams`), at the end of a tick with output: sends it and answers whether the rest waits for writability.
+    open func flush(on loop: EventLoop) -> Bool { false }
+
     /// Its deadline came (or an earlier one that has since moved away).
     open func wake(on loop: EventLoop) {}
 
@@ -33,6 +36,9 @@ open class Channel {
 
     /// Output crossed the high-water mark (`true`: the peer does not read) or fell below the low one.
     open func outputBlocked(_ blocked: Bool, on loop: EventLoop) {}
+
+    /// After `finishWriting`: the output has left, and the end of the stream after it.
+    open func outputEnded(on loop: EventLoop) {}
 
     /// It is off the loop. Called exactly once.
     open func closed(_ reason: CloseReason, on loop: EventLoop) {}

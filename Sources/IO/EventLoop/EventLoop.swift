@@ -45,6 +45,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     public private(set) var now: Instant
     /// Who lives on this loop and wants its mail; set by `start`'s body or by `settle`.
     public private(set) var tenant: (any LoopTenant)?
+    /// Where the loop's datagram channels receive, one after the other: made by the first of them.
+    public let datagramArea = Pinned<AnyObject?>(nil)
     /// What happened so far; read on the loop.
     public private(set) var counters = EventLoopCounters()
 
@@ -107,7 +109,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// A channel that only has a deadline.
     @discardableResult public func add(clock channel: Channel) -> UInt32? { add(channel, -1, .events, interest: 0) }
 
-    private func add(_ channel: Channel, _ descriptor: Int32, _ kind: Slot.Kind, interest: UInt32) -> UInt32? {
+    func add(_ channel: Channel, _ descriptor: Int32, _ kind: Slot.Kind, interest: UInt32) -> UInt32? {
         var slot = freeSlot
         if slot != 0 {
             freeSlot = slots[Int(slot)].next
@@ -198,13 +200,6 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         free(slot)
     }
 
-    /// Ends our side of the stream once its output has left; what the peer still sends is read. Nothing may be written after it.
-    public func finishWriting(_ channel: Channel) {
-        guard channel.slot != 0 else { return }
-        slots[Int(channel.slot)].flags.insert(.endsOutput)
-        willWrite(channel.slot)
-    }
-
     /// Closes after the output has left: the channel is gone at once, the descriptor lingers until the peer has ended too
     /// (so that a farewell is not destroyed by a reset) or for two seconds.
     public func finish(_ channel: Channel, _ reason: CloseReason) {
@@ -268,6 +263,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         let row = slots + Int(slot)
         row.pointee.flags.remove(.dirty)
         guard row.pointee.descriptor >= 0 else { outputs[slot].release(); return }
+        if row.pointee.kind == .datagrams { return flushDatagrams(slot) }
         // What the socket did not take, and all that has not left.
         var left = 0, unsent = 0
         if row.pointee.layer == nil {
@@ -292,12 +288,14 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
             if !row.pointee.flags.isDisjoint(with: [.lingering, .endsOutput]), endWriting(slot) { return }
         }
         // The common case, everything left, changes nothing below.
-        if (left > 0) != row.pointee.flags.contains(.awaitsWritable) {
-            if left > 0 { row.pointee.flags.insert(.awaitsWritable) } else { row.pointee.flags.remove(.awaitsWritable) }
-            updateInterest(slot)
-        }
+        if (left > 0) != row.pointee.flags.contains(.awaitsWritable) { awaitWritable(slot, left > 0) }
         if unsent > limits.outputHighWater, !row.pointee.flags.contains(.blocked) { setBlocked(slot, true) }
         if unsent <= limits.outputLowWater, row.pointee.flags.contains(.blocked) { setBlocked(slot, false) }
+    }
+
+    func awaitWritable(_ slot: UInt32, _ isWaiting: Bool) {
+        if isWaiting { slots[Int(slot)].flags.insert(.awaitsWritable) } else { slots[Int(slot)].flags.remove(.awaitsWritable) }
+        updateInterest(slot)
     }
 
     func wrote(_ count: Int) { counters.bytesWritten &+= UInt64(count) }
@@ -316,27 +314,11 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         }
     }
 
-    /// Everything has left, and our side of the stream is to end. Answers whether there is nothing more to do for the row.
-    private func endWriting(_ slot: UInt32) -> Bool {
-        let row = slots + Int(slot), isLingering = row.pointee.flags.contains(.lingering)
-        if isLingering, row.pointee.flags.contains(.ended) {
-            free(slot)
-            return true
-        }
-        kernel.shutdownWrite(row.pointee.descriptor)
-        row.pointee.flags.remove(.endsOutput)
-        row.pointee.flags.insert(.outputEnded)
-        guard isLingering else { return false }
-        row.pointee.flags.remove([.awaitsWritable, .blocked])
-        updateInterest(slot)
-        return true
-    }
-
-    private func updateInterest(_ slot: UInt32) {
+    func updateInterest(_ slot: UInt32) {
         let row = slots + Int(slot)
         guard row.pointee.descriptor >= 0 else { return }
         var interest: UInt32 = 0
-        if row.pointee.flags.isDisjoint(with: [.blocked, .ended, .paused]) { interest |= Self.readable }
+        if row.pointee.flags.isDisjoint(with: limits.readsWhileBlocked ? [.ended, .paused] : [.blocked, .ended, .paused]) { interest |= Self.readable }
         if row.pointee.flags.contains(.awaitsWritable) { interest |= UInt32(CL_WRITABLE) }
         _ = kernel.watch(row.pointee.descriptor, CInt(CL_MODIFY), interest, token: token(slot))
     }
@@ -350,15 +332,15 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
 
     private func handle(_ events: UInt32, _ slot: UInt32) {
         let row = slots + Int(slot)
-        if row.pointee.kind == .events {
+        if row.pointee.kind == .events || row.pointee.kind == .datagrams && events != UInt32(CL_WRITABLE) {
             row.pointee.channel?._withUnsafeGuaranteedRef { channel in
                 channel.ready(events, on: self)
                 if channel.slot != 0 { schedule(channel) }
             }
-            return
+        } else if events & ~UInt32(CL_WRITABLE) != 0 {
+            read(slot)
         }
-        if events & ~UInt32(CL_WRITABLE) != 0 { read(slot) }
-        if events & UInt32(CL_WRITABLE) != 0, row.pointee.descriptor >= 0, !row.pointee.flags.contains(.dirty) { flush(slot) }
+        if events & UInt32(CL_WRITABLE) != 0, row.pointee.kind != .events, row.pointee.descriptor >= 0, !row.pointee.flags.contains(.dirty) { flush(slot) }
     }
 
     private func read(_ slot: UInt32) {

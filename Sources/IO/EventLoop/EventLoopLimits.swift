@@ -6,6 +6,9 @@ public struct EventLoopLimits: Sendable {
     public var outputHighWater = 1 << 20
     /// Output below which it goes on.
     public var outputLowWater = 1 << 18
+    /// Whether a connection whose output is above the high-water mark is read from nevertheless: for streams whose two directions have nothing to do
+    /// with each other. A broker would only make more output.
+    public var readsWhileBlocked = false
     /// How long a closing connection may take to send its farewell and to see the peer's end. (nginx `lingering_time` 30 s, `lingering_timeout` 5 s.)
     public var linger = Duration.seconds(2)
 

@@ -23,6 +23,10 @@ open class Kernel {
     open func shutdownWrite(_ descriptor: Int32) {}
     /// Whether the other side has ended its stream; what it sent before may be unread.
     open func hasPeerEnded(_ descriptor: Int32) -> Bool { false }
+    /// Bytes written, and an end, that the peer's machine has not confirmed yet.
+    open func unconfirmedCount(_ descriptor: Int32) -> Int { 0 }
+    /// Closing will throw away what has not left, and reset the connection.
+    open func resetAtClose(_ descriptor: Int32) {}
     open func close(_ descriptor: Int32) {}
 }
 
@@ -61,5 +65,7 @@ public final class LinuxKernel: Kernel {
     public override func write(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int { cl_write(descriptor, bytes, count) }
     public override func shutdownWrite(_ descriptor: Int32) { _ = cl_shutdown_write(descriptor) }
     public override func hasPeerEnded(_ descriptor: Int32) -> Bool { cl_has_peer_ended(descriptor) != 0 }
+    public override func unconfirmedCount(_ descriptor: Int32) -> Int { max(0, Int(cl_unacknowledged(descriptor))) }
+    public override func resetAtClose(_ descriptor: Int32) { _ = cl_set_linger(descriptor, 0) }
     public override func close(_ descriptor: Int32) { cl_close(descriptor) }
 }

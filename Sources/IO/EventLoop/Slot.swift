@@ -3,10 +3,10 @@ import MartletBytes
 /// What the loop and a delivery need of a connection: a row of a table that never moves (address space reserved once).
 /// Not here: anything of a protocol (see `Channel`).
 struct Slot: ~Copyable {
-    enum Kind: UInt8 { case stream, events }
+    enum Kind: UInt8 { case stream, events, datagrams }
     /// Bits that change together with reading and writing.
     struct Flags: OptionSet {
-        let rawValue: UInt8
+        let rawValue: UInt16
         static let dirty = Flags(rawValue: 1)  // in the list of those to flush at the end of the tick
         static let awaitsWritable = Flags(rawValue: 2)  // the kernel's buffer is full
         static let blocked = Flags(rawValue: 4)  // output is above the high-water mark: not read from meanwhile

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 public import MartletBytes
 public import MartletEventLoop
 
@@ -9,21 +10,40 @@ public struct BoundSocket: Sendable {
     let descriptor: Int32
     let unixPath: String?
 
-    /// Connections that wait to be accepted; the kernel caps it at `net.core.somaxconn` (4096).
-    public static let backlog: Int32 = 4096
-
     /// Binds and listens. A Unix path that a dead server left behind is taken over; its file is removed at close.
-    public init(_ address: SocketAddress) throws(NetError) {
+    /// Throws with the phase `listen`: `addressInUse`, `addressNotAvailable`, `permissionDenied`, `other`.
+    public init(_ address: SocketAddress, options: StreamOptions = StreamOptions()) throws(NetError) {
         unixPath = address.kind == .unix && !address.description.hasPrefix("@") ? address.description : nil
         if let unixPath {
             let error = cl_unlink_socket(unixPath)
-            guard error == 0 else { throw NetError(.listen(unixPath), errno: error) }
+            guard error == 0 else { throw NetError(errno: error, .listen, unixPath) }
+        }
+        let socket = cl_socket(address.family, CInt(SOCK_STREAM.rawValue))
+        guard socket >= 0 else { throw NetError(errno: socket, .listen, "\(address)") }
+        if address.kind != .unix {
+            _ = cl_set_option(socket, SOL_SOCKET, SO_REUSEADDR, 1)
+            if options.reusePort { _ = cl_set_option(socket, SOL_SOCKET, SO_REUSEPORT, 1) }
+            if address.kind == .ipv6 { _ = cl_set_option(socket, CInt(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
+            options.apply(to: socket)
+        } else {
+            options.applyBuffers(to: socket)
         }
         var raw = address.raw
-        descriptor = cl_listen(&raw, Self.backlog)
-        guard descriptor >= 0 else { throw NetError(.listen("\(address)"), errno: descriptor) }
+        var error = cl_bind(socket, &raw)
+        if error == 0 { error = cl_listen(socket, options.backlog) }
+        guard error == 0 else {
+            cl_close(socket)
+            throw NetError(errno: error, .listen, "\(address)")
+        }
+        descriptor = socket
         _ = cl_local_address(descriptor, &raw)
         self.address = address.kind == .unix ? address : SocketAddress(raw)
+    }
+
+    /// Closes a socket that no `Listener` has taken over.
+    public func close() {
+        cl_close(descriptor)
+        if let unixPath { _ = cl_unlink_socket(unixPath) }
     }
 }
 
@@ -54,6 +74,9 @@ public final class Listener: Channel {
     deinit {
         if spare >= 0 { cl_close(spare) }
     }
+
+    /// How full the kernel's queue of connections to accept is, and how often it overflowed; nil for a Unix socket.
+    public var queue: AcceptQueue? { AcceptQueue(descriptor: descriptor) }
 
     /// Begins to accept on `loop`.
     public func open(on loop: EventLoop) { _ = loop.add(self, events: descriptor, interest: UInt32(CL_READABLE)) }

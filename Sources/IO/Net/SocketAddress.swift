@@ -1,13 +1,26 @@
 import CLinux
+import Glibc
 
 /// Where a socket is: an IPv4 or IPv6 address with its port, or a Unix path (abstract when it begins with NUL).
 public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
     public enum Kind: Sendable { case ipv4, ipv6, unix }
-    public let kind: Kind
     public private(set) var port: UInt16
-    private let scope: UInt32
-    /// The address in network order, or the path.
-    private let bytes: [UInt8]
+    private let location: Location
+
+    /// Addresses in network order, without memory of their own: one is made for each datagram.
+    private enum Location: Sendable, Hashable {
+        case ipv4(UInt32)
+        case ipv6(UInt64, UInt64, scope: UInt32)
+        case unix([UInt8])
+    }
+
+    public var kind: Kind {
+        switch location {
+        case .ipv4: .ipv4
+        case .ipv6: .ipv6
+        case .unix: .unix
+        }
+    }
 
     /// A numeric address ("127.0.0.1", "::1"); nil for anything else, names included.
     public init?(_ text: String, port: UInt16) {
@@ -21,32 +34,63 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
     public init?(unix path: String) {
         let bytes = Array(path.utf8)
         guard !bytes.isEmpty, bytes.count <= 107 else { return nil }
-        (kind, port, scope, self.bytes) = (.unix, 0, 0, bytes)
+        (port, location) = (0, .unix(bytes))
     }
 
     init(_ address: cl_address) {
-        kind = address.family == 4 ? .ipv4 : address.family == 6 ? .ipv6 : .unix
         port = address.port
-        scope = address.scope
-        bytes = withUnsafeBytes(of: address.bytes) { Array($0.prefix(Int(address.length))) }
+        location = withUnsafeBytes(of: address.bytes) { bytes in
+            switch address.family {
+            case 4: .ipv4(bytes.loadUnaligned(as: UInt32.self))
+            case 6: .ipv6(bytes.loadUnaligned(as: UInt64.self), bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self), scope: address.scope)
+            default: .unix(Array(bytes.prefix(Int(address.length))))
+            }
+        }
     }
+
+    /// As the kernel gave it.
+    init(name: UnsafeRawPointer, count: UInt32) {
+        var address = cl_address()
+        cl_decode_address(name, count, &address)
+        self.init(address)
+    }
+
+    /// As `cl_address.family`.
+    var family: CInt { kind == .unix ? 1 : kind == .ipv6 ? 6 : 4 }
 
     var raw: cl_address {
         var address = cl_address()
-        address.family = kind == .unix ? 1 : kind == .ipv6 ? 6 : 4
+        address.family = UInt8(family)
         address.port = port
-        address.scope = scope
-        address.length = UInt8(bytes.count)
-        withUnsafeMutableBytes(of: &address.bytes) { $0.copyBytes(from: bytes) }
+        withUnsafeMutableBytes(of: &address.bytes) { bytes in
+            switch location {
+            case .ipv4(let word):
+                bytes.storeBytes(of: word, as: UInt32.self)
+                address.length = 4
+            case .ipv6(let high, let low, let scope):
+                bytes.storeBytes(of: high, as: UInt64.self)
+                bytes.storeBytes(of: low, toByteOffset: 8, as: UInt64.self)
+                address.length = 16
+                address.scope = scope
+            case .unix(let path):
+                bytes.copyBytes(from: path)
+                address.length = UInt8(path.count)
+            }
+        }
         return address
     }
 
     /// The addresses of a name or a numeric address, the resolver's order. **Blocks**: never on a loop.
     public static func resolve(_ host: String, port: UInt16) throws(NetError) -> [SocketAddress] {
         if let address = SocketAddress(host, port: port) { return [address] }
+        let start = cl_monotonic_ns()
         var found = [cl_address](repeating: cl_address(), count: 16)
         let count = cl_resolve(host, &found, 16)
-        guard count > 0 else { throw NetError(.resolve(host), errno: 0) }
+        guard count > 0 else {
+            // EAI_NONAME and EAI_NODATA say no more than the kind does.
+            let detail = count == 0 || count == -2 || count == -5 ? "" : String(cString: gai_strerror(count)).lowercased()
+            throw NetError(.unresolvable, .resolve, host, elapsed: .nanoseconds(cl_monotonic_ns() - start), detail: detail)
+        }
         return found.prefix(Int(count)).map {
             var address = $0; address.port = port; return SocketAddress(address)
         }
@@ -60,24 +104,44 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
     }
 
     public var isLoopback: Bool {
-        switch kind {
+        switch location {
         case .unix: true
-        case .ipv4: bytes[0] == 127
-        case .ipv6: bytes.dropLast().allSatisfy { $0 == 0 } && bytes[15] == 1
+        case .ipv4(let word): UInt32(bigEndian: word) >> 24 == 127
+        case .ipv6(let high, let low, _): high == 0 && UInt64(bigEndian: low) == 1
         }
+    }
+
+    /// 224.0.0.0/4 or ff00::/8.
+    public var isMulticast: Bool {
+        switch location {
+        case .unix: false
+        case .ipv4(let word): UInt32(bigEndian: word) >> 28 == 0xE
+        case .ipv6(let high, _, _): UInt64(bigEndian: high) >> 56 == 0xFF
+        }
+    }
+
+    /// The file of a Unix socket; nil where there is none.
+    var unixPath: String? {
+        guard case .unix(let path) = location, let first = path.first, first != 0 else { return nil }
+        return description
     }
 
     /// "127.0.0.1:1883", "[::1]:1883", a path, "@name" for an abstract one, "unix" for a nameless peer.
     public var description: String {
-        if kind == .unix {
-            guard let first = bytes.first else { return "unix" }
-            return first == 0 ? "@" + String(decoding: bytes.dropFirst(), as: UTF8.self) : String(decoding: bytes, as: UTF8.self)
+        if case .unix(let path) = location {
+            guard let first = path.first else { return "unix" }
+            return first == 0 ? "@" + String(decoding: path.dropFirst(), as: UTF8.self) : String(decoding: path, as: UTF8.self)
         }
+        return kind == .ipv6 ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+
+    /// "127.0.0.1", "::1": without the port; as above for a Unix socket.
+    public var host: String {
+        if kind == .unix { return description }
         var raw = raw
         var text = [CChar](repeating: 0, count: 64)
         _ = cl_format_address(&raw, &text, text.count)
-        let host = String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-        return kind == .ipv6 ? "[\(host)]:\(port)" : "\(host):\(port)"
+        return String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 
     /// Where the peer of a connected descriptor is; nil when it is gone.
@@ -85,28 +149,10 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
         var address = cl_address()
         return cl_peer_address(descriptor, &address) == 0 ? SocketAddress(address) : nil
     }
-}
 
-/// A socket call that failed: what was tried, and the system's reason.
-public struct NetError: Error, Sendable, CustomStringConvertible {
-    public enum Attempt: Sendable, Equatable { case listen(String), connect(String), resolve(String) }
-    public let attempt: Attempt
-    /// The system's number; 0 when a name could not be resolved.
-    public let errno: Int32
-
-    init(_ attempt: Attempt, errno: Int32) {
-        self.attempt = attempt
-        self.errno = abs(errno)
-    }
-
-    public var isAddressInUse: Bool { errno == CInt(CL_EADDRINUSE) }
-
-    public var description: String {
-        let reason = errno == 0 ? "no such host" : String(cString: cl_error_text(errno)).lowercased()
-        return switch attempt {
-        case .listen(let address): "cannot listen on \(address): \(reason)"
-        case .connect(let address): "cannot connect to \(address): \(reason)"
-        case .resolve(let name): "cannot resolve \(name): \(reason)"
-        }
+    /// Where a bound or connected descriptor is at this end.
+    public static func local(of descriptor: Int32) -> SocketAddress? {
+        var address = cl_address()
+        return cl_local_address(descriptor, &address) == 0 ? SocketAddress(address) : nil
     }
 }

@@ -71,7 +71,7 @@ extension MQTTClientError: CustomStringConvertible {
     public var description: String {
         switch self {
         case .urlInvalid(let url, let reason): "cannot use the URL \"\(url)\": \(reason); expected mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC]"
-        case .unreachable(let error): "\(error); is the server running, and are host and port right?"
+        case .unreachable(let error): "\(error)"
         case .noAnswer(let server, let time): "connected to \(server), but no answer to CONNECT came within \(time); is it an MQTT server?"
         case .refused(let server, let reason, let text):
             "\(server) refused the connection: \(reason.name)\(text.isEmpty ? "" : " (\(text))"); \(Self.advice(reason))"

@@ -125,14 +125,15 @@ final class MQTTBench: Sendable {
 
     private func untilTime(_ begin: Int64) async -> MQTTBenchCounts {
         let end = begin + Int64(options.seconds * 1e9)
-        var last = (at: begin, counts: MQTTBenchCounts())
+        var progress = BenchProgress(isQuiet: options.isQuiet)
         while !Task.isCancelled {
             let now = cl_monotonic_ns()
             guard now < end else { break }
             try? await Task.sleep(for: .nanoseconds(min(end - now, 1_000_000_000)))
-            last = progress(last, await counts())
+            let counts = await counts()
+            progress.show(sent: counts.sent, received: counts.received, errors: counts.errors)
         }
-        endProgress()
+        progress.end()
         return await counts()
     }
 
@@ -140,8 +141,8 @@ final class MQTTBench: Sendable {
     private func untilCount() async -> MQTTBenchCounts {
         let wanted = UInt64(options.messageCount ?? 0)
         let subscribersOfEach = UInt64(max(1, options.subscriberCount / max(1, options.topicCount)))
-        var last = (at: cl_monotonic_ns(), counts: MQTTBenchCounts())
-        var quiet = (at: last.at, sum: UInt64(0))
+        var progress = BenchProgress(isQuiet: options.isQuiet)
+        var quiet = (at: cl_monotonic_ns(), sum: UInt64(0))
         while !Task.isCancelled {
             let counts = await counts()
             let arrived = options.subscriberCount == 0 ? (options.qos == 0 ? counts.sent : counts.acknowledged) : counts.received
@@ -149,10 +150,10 @@ final class MQTTBench: Sendable {
             if counts.sent >= wanted, arrived >= target { break }
             let sum = counts.sent &+ counts.received &+ counts.acknowledged, now = cl_monotonic_ns()
             if sum != quiet.sum { quiet = (now, sum) } else if now - quiet.at > 2_000_000_000 { break }
-            if now - last.at >= 1_000_000_000 { last = progress(last, counts) }
+            progress.show(sent: counts.sent, received: counts.received, errors: counts.errors)
             try? await Task.sleep(for: .milliseconds(2))
         }
-        endProgress()
+        progress.end()
         return await counts()
     }
 
@@ -166,21 +167,4 @@ final class MQTTBench: Sendable {
         }
         return all
     }
-
-    // MARK: Progress
-
-    private var showsProgress: Bool { !options.isQuiet && StandardStream.error.isTerminal }
-
-    private func progress(_ last: (at: Int64, counts: MQTTBenchCounts), _ counts: MQTTBenchCounts) -> (at: Int64, counts: MQTTBenchCounts) {
-        let now = cl_monotonic_ns()
-        if showsProgress {
-            let seconds = Double(now - last.at) / 1e9
-            let sent = Double(counts.sent &- last.counts.sent) / seconds, received = Double(counts.received &- last.counts.received) / seconds
-            let line = "sent \(MQTTBenchReport.grouped(sent))/s  received \(MQTTBenchReport.grouped(received))/s  errors \(counts.errors)"
-            StandardStream.error.write("\r\u{1B}[K\(line)")
-        }
-        return (now, counts)
-    }
-
-    private func endProgress() { if showsProgress { StandardStream.error.write("\r\u{1B}[K") } }
 }

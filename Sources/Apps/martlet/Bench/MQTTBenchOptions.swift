@@ -52,8 +52,8 @@ struct MQTTBenchOptions: Equatable, Sendable {
         qos = try arguments.qos("-q").rawValue
         payloadSize = try arguments.integer("--size", in: 16...(1 << 24)) ?? 64
         messageCount = try arguments.integer("--count", in: 1...(1 << 40))
-        seconds = try Self.seconds(arguments, "--duration", 5)
-        warmUpSeconds = messageCount == nil ? try Self.seconds(arguments, "--warm-up", 1) : 0
+        seconds = try arguments.seconds("--duration") ?? 5
+        warmUpSeconds = messageCount == nil ? try arguments.seconds("--warm-up") ?? 1 : 0
         window = try arguments.integer("--window", in: 1...60_000) ?? 100
         rate = try arguments.integer("--rate", in: 1...100_000_000).map(Double.init)
         loopCount = try arguments.integer("--loops", in: 1...64) ?? 1
@@ -64,12 +64,6 @@ struct MQTTBenchOptions: Equatable, Sendable {
         case "311", "mqttv311": version = .v3_1_1
         case let text?: throw .usage("-V \(text): the versions are 5 and 311")
         }
-    }
-
-    private static func seconds(_ arguments: Arguments, _ name: String, _ initial: Double) throws(CommandFailure) -> Double {
-        guard let text = arguments.text(name) else { return initial }
-        guard let seconds = Double(text), seconds >= 0, seconds <= 86_400 else { throw .usage("\(name) \(text): seconds from 0 to 86400") }
-        return seconds
     }
 
     static let command = Command(

@@ -1,0 +1,62 @@
+/// `martlet bench tcp|udp` as typed.
+struct EchoBenchOptions: Equatable, Sendable {
+    /// "tcp" or "udp".
+    let transport: String
+    let place: SocketPlace
+    let connectionCount: Int
+    /// Messages in flight on each connection.
+    let depth: Int
+    /// Bytes of a message.
+    let size: Int
+    /// Messages of all connections; `nil`: by time.
+    let messageCount: Int?
+    let seconds: Double
+    let warmUpSeconds: Double
+    /// Messages a second of all connections; `nil`: as many as go.
+    let rate: Double?
+    let loopCount: Int
+    let isJSON: Bool
+    let isQuiet: Bool
+
+    static func options(_ transport: String) -> [Command.Option] {
+        let (least, most) = sizes(transport)
+        return SocketPlace.options + [
+            .one("-c", "--connections", value: "N", about: "how many (default: 1)"),
+            .one("--depth", value: "N", about: "messages in flight on each (default: 1; with --rate: 256)"),
+            .one("--size", value: "BYTES", about: "of a message, \(least) to \(most) (default: 64)"),
+            .one("--rate", value: "N", about: "messages a second of all connections; latency counts from when each was due"),
+            .one("--duration", value: "SECONDS", about: "how long is measured (default: 5)"),
+            .one("--count", value: "N", about: "so many messages instead, without a warm-up"),
+            .one("--warm-up", value: "SECONDS", about: "before the measuring (default: 0.5)"),
+            .one("--loops", value: "N", about: "event loops of the generator, one thread each (default: 1)"),
+            .flag("--json", about: "one JSON object instead of the table"),
+            .flag("--quiet", about: "no progress"),
+        ]
+    }
+
+    static let footnote = """
+        The server has to echo: what comes back is compared byte by byte. A message's latency is from when it was sent,
+        or with --rate from when it was due, until its last byte is back; what --depth holds up counts as late with --rate.
+
+        """
+
+    init(_ arguments: Arguments, transport: String) throws(CommandFailure) {
+        let (least, most) = Self.sizes(transport)
+        self.transport = transport
+        place = try SocketPlace(arguments, of: "bench \(transport)")
+        connectionCount = try arguments.integer("--connections", in: 1...100_000) ?? 1
+        rate = try arguments.integer("--rate", in: 1...100_000_000).map(Double.init)
+        depth = try arguments.integer("--depth", in: 1...65_536) ?? (rate == nil ? 1 : 256)
+        size = try arguments.integer("--size", in: least...most) ?? 64
+        if depth * size > 64 << 20 { throw .usage("--depth \(depth), --size \(size): more than 64 MiB in flight on a connection") }
+        messageCount = try arguments.integer("--count", in: 1...(1 << 40))
+        seconds = try arguments.seconds("--duration") ?? 5
+        warmUpSeconds = messageCount == nil ? try arguments.seconds("--warm-up") ?? 0.5 : 0
+        loopCount = try arguments.integer("--loops", in: 1...64) ?? 1
+        isJSON = arguments.has("--json")
+        isQuiet = arguments.has("--quiet")
+    }
+
+    /// A message begins with its number, eight bytes; a datagram has to fit into IPv4.
+    private static func sizes(_ transport: String) -> (least: Int, most: Int) { (8, transport == "udp" ? 65_507 : 16 << 20) }
+}

@@ -1,0 +1,82 @@
+/// What the connections of an echo bench have counted.
+struct EchoBenchCounts: Sendable {
+    var sent: UInt64 = 0
+    var received: UInt64 = 0
+    /// Given up: no answer came.
+    var lost: UInt64 = 0
+    var errors: UInt64 = 0
+    /// The first reason, for the report.
+    var failure: String?
+    /// Since the start, also before the measuring.
+    var sentInAll: UInt64 = 0
+    var receivedInAll: UInt64 = 0
+    var readyCount = 0
+    var latency = LatencyHistogram()
+
+    mutating func failed(_ reason: String) {
+        errors += 1
+        failure = failure ?? reason
+    }
+
+    mutating func add(_ other: EchoBenchCounts) {
+        sent += other.sent
+        received += other.received
+        lost += other.lost
+        errors += other.errors
+        failure = failure ?? other.failure
+        sentInAll += other.sentInAll
+        receivedInAll += other.receivedInAll
+        readyCount += other.readyCount
+        latency.add(other.latency)
+    }
+
+    /// Counting begins anew.
+    mutating func startMeasuring() {
+        sent = 0
+        received = 0
+        latency = LatencyHistogram()
+    }
+}
+
+/// What was measured: as a table, or as one JSON object.
+struct EchoBenchReport: Sendable {
+    private let options: EchoBenchOptions
+    private let counts: EchoBenchCounts
+    private let seconds: Double
+    /// What the connections have agreed on, where that is worth a row ("TLSv1.3, TLS_AES_128_GCM_SHA256").
+    private let security: String?
+
+    init(_ options: EchoBenchOptions, _ counts: EchoBenchCounts, seconds: Double, security: String? = nil) {
+        self.options = options
+        self.counts = counts
+        self.seconds = max(seconds, 1e-9)
+        self.security = security
+    }
+
+    var errors: UInt64 { counts.errors }
+    private var sentPerSecond: Double { Double(counts.sent) / seconds }
+    private var receivedPerSecond: Double { Double(counts.received) / seconds }
+
+    var json: String {
+        let members =
+            [
+                "\"sent\":\(counts.sent)", "\"received\":\(counts.received)", "\"seconds\":\(BenchFigures.rounded(seconds))",
+                "\"sent_per_s\":\(BenchFigures.rounded(sentPerSecond))", "\"recv_per_s\":\(BenchFigures.rounded(receivedPerSecond))",
+            ] + BenchFigures.members(counts.latency) + ["\"lost\":\(counts.lost)", "\"errors\":\(counts.errors)"]
+        return "{\(members.joined(separator: ","))}\n"
+    }
+
+    var table: String {
+        var load = "\(options.connectionCount) connection\(options.connectionCount == 1 ? "" : "s"), \(options.depth) in flight on each, \(options.size) bytes"
+        if let rate = options.rate { load += ", \(BenchFigures.grouped(rate))/s" }
+        let seconds = BenchFigures.rounded(seconds)
+        var rows: [(String, String)] = [("load", load)]
+        if let security { rows.append(("security", security)) }
+        rows.append(("sent", "\(BenchFigures.grouped(Double(counts.sent))) in \(seconds) s, \(BenchFigures.grouped(sentPerSecond))/s"))
+        rows.append(("received", "\(BenchFigures.grouped(Double(counts.received))), \(BenchFigures.grouped(receivedPerSecond))/s"))
+        if counts.latency.count > 0 { rows.append(("latency", BenchFigures.text(counts.latency))) }
+        rows.append(("lost", BenchFigures.grouped(Double(counts.lost))))
+        rows.append(("errors", "\(counts.errors)" + (counts.failure.map { ", the first: \($0)" } ?? "")))
+        return BenchFigures.table(rows)
+    }
+}
