@@ -2,14 +2,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test unit interop conformance lint format check check-thread check-loops check-address bench clean system-build system-test
+.PHONY: help run build test unit interop conformance lint format check check-thread check-loops check-address bench bench-sockets clean system-build system-test
 unit check-thread check-address: export SWIFT_BACKTRACE = enable=no
 
 RELEASE := swift build -c release --static-swift-stdlib
 UNIT := swift test --disable-xctest $(if $(FILTER),--filter '$(FILTER)')
 
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: system-build ## builds a release and runs `martlet serve $(ARGS)`
 	$(RELEASE) --product martlet
@@ -24,7 +24,7 @@ unit: system-build ## `swift test` alone, FILTER=name for some
 	$(UNIT)
 
 interop: system-test .venv/paho1/.installed .venv/paho2/.installed ## pytest against the release build, PYTEST="-k name" for some
-	$(RELEASE) --product martlet
+	$(RELEASE)
 	.venv/paho2/bin/python -m pytest Tests/Interop -n 4 $(PYTEST)
 
 conformance: system-test ## runs SUITE=PATH, a checkout of paho.mqtt.testing, into Documentation/conformance; PEER=mosquitto prints its result
@@ -41,7 +41,7 @@ check-thread: system-build
 
 # Its resident memory is the sanitizer's, so the memory tests are left out.
 check-loops: system-test .venv/paho1/.installed .venv/paho2/.installed
-	swift build --sanitize=thread --scratch-path .build/tsan --product martlet
+	swift build --sanitize=thread --scratch-path .build/tsan
 	$(TSAN) MARTLET_INTEROP_LOOPS=4 MARTLET_BIN=.build/tsan/debug/martlet .venv/paho2/bin/python -m pytest Tests/Interop -n 4 --deselect Tests/Interop/test_memory.py --deselect Tests/Interop/test_overload.py $(PYTEST)
 
 check-address: system-build
@@ -51,6 +51,10 @@ bench: system-build ## speed and memory against mosquitto and NATS, ARGS="--late
 	@scripts/install-packages mosquitto
 	$(RELEASE) --product martlet
 	Benchmarks/mqtt.py $(ARGS)
+
+bench-sockets: system-build ## speed of TCP, UDP and TLS echo against C, uvloop and asyncio, ARGS=--connections for memory
+	$(RELEASE)
+	Benchmarks/sockets.py $(ARGS)
 
 lint: ## what swift-format would say
 	swift format lint --strict --parallel -r Sources Tests Examples Benchmarks Package.swift
@@ -65,7 +69,7 @@ system-build:
 	@scripts/install-packages libyaml-dev libssl-dev openssl
 
 system-test: system-build
-	@scripts/install-packages mosquitto mosquitto-clients
+	@scripts/install-packages mosquitto mosquitto-clients netcat-openbsd openssl
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/install-packages python3 python3-venv
 
 .venv/%/.installed: Tests/Interop/requirements-%.txt | system-test

@@ -96,8 +96,8 @@ let package = Package(
         tests(
             "Libraries",
             needs: [
-                "MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletMQTT", "MartletMQTTProtocol", "MartletSockets",
-                "MartletFramingProtocol",
+                "CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletMQTT", "MartletMQTTProtocol",
+                "MartletSockets", "MartletFramingProtocol",
             ]),
         tests(
             "Broker",
@@ -105,7 +105,7 @@ let package = Package(
                 "CLinux", "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletCore",
                 "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletServer", "MartletSettings",
             ]),
-        tests("Apps", needs: ["martlet", "MartletLogging", "MartletMQTT", "MartletMQTTProtocol"]),
+        tests("Apps", needs: ["martlet", "MartletLogging", "MartletNet", "MartletMQTT", "MartletMQTTProtocol"]),
         tests("Tidy", needs: []),
     ],
     swiftLanguageModes: [.v6]

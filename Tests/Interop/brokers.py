@@ -170,3 +170,21 @@ class Certificates:
     @staticmethod
     def _openssl(*words):
         subprocess.run(["openssl", *words], check=True, capture_output=True, timeout=30)
+
+
+def listens(port, kind="tcp"):
+    """Whether a socket listens on the port, without connecting to it: a server of one client would take that for its client."""
+    state = {"tcp": "0A", "udp": "07"}[kind]
+    rows = [row.split() for file in (f"/proc/net/{kind}", f"/proc/net/{kind}6") for row in Path(file).read_text().splitlines()[1:]]
+    return any(row[1].endswith(f":{port:04X}") and row[3] == state for row in rows)
+
+
+def wait_until(holds, seconds=START_SECONDS):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+
+
+def wait_for_port(port, kind="tcp"):
+    wait_until(lambda: listens(port, kind))

@@ -11,7 +11,10 @@ struct Martlet {
 
     /// Every command there is; `--help` and the suggestions read it.
     static let commands: [Command] = [
-        ServeCommand.command, MQTTCommands.publish, MQTTCommands.subscribe, MQTTCommands.request, MQTTBenchOptions.command, TCPBench.command, TCPEcho.command,
+        ServeCommand.command,
+        MQTTCommands.publish, MQTTCommands.subscribe, MQTTCommands.request,
+        TCPEcho.command, TCPConnectCommand.command, TCPListenCommand.command,
+        MQTTBenchOptions.command, TCPBench.command,
     ]
 
     static func main() { exit(run(CommandLine.arguments.dropFirst().map { $0 })) }

@@ -8,6 +8,9 @@ public struct InputFile: ~Copyable, Sendable {
     /// stdin. Not closed.
     public static func standardInput(until stop: InputStop = InputStop()) -> InputFile { InputFile(descriptor: 0, stop: stop) }
 
+    /// A person types it.
+    public static var isStandardInputTerminal: Bool { cl_is_terminal(0) == 1 }
+
     public init(path: String) throws(InputFailure) {
         let descriptor = cl_open_file(path)
         guard descriptor >= 0 else { throw InputFailure(place: path, errno: descriptor) }

@@ -1,4 +1,5 @@
 import CLinux
+import MartletBytes
 
 /// Descriptors that carry datagrams: what a tick puts into a channel's output leaves by `Channel.flush`, not as one stream of bytes.
 extension EventLoop {
@@ -13,6 +14,7 @@ extension EventLoop {
             let isWaiting = channel.flush(on: self)
             guard channel.slot != 0 else { return }
             schedule(channel)
+            if outputs[slot].isEmpty { takeBack(&outputs[slot]) }
             if isWaiting != slots[Int(slot)].flags.contains(.awaitsWritable) { awaitWritable(slot, isWaiting) }
         }
     }

@@ -1,3 +1,5 @@
+public import MartletBytes
+
 /// One direction's end, and what a writer wants to know of its output.
 extension EventLoop {
     /// Ends the stream once the output has left; the other direction goes on. Nothing may be written afterwards. `Channel.outputEnded` tells when.
@@ -32,6 +34,9 @@ extension EventLoop {
         slots[Int(slot)].flags.insert(.blocked)
         willWrite(slot)
     }
+
+    /// The time now, where `now`, when the tick began, is not good enough. A reading of the clock; from any thread, if the kernel is Linux.
+    public func currentTime() -> Instant { kernel.now() }
 
     /// Bytes that have left, and an end, that the peer's machine has not confirmed yet. A system call.
     public func unconfirmedCount(_ slot: UInt32) -> Int { kernel.unconfirmedCount(slots[Int(slot)].descriptor) }

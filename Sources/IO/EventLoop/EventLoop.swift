@@ -306,7 +306,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
 
     private func setBlocked(_ slot: UInt32, _ blocked: Bool) {
         if blocked { slots[Int(slot)].flags.insert(.blocked) } else { slots[Int(slot)].flags.remove(.blocked) }
-        updateInterest(slot)
+        if !limits.readsWhileBlocked { updateInterest(slot) }
         isTickOwed = true
         slots[Int(slot)].channel?._withUnsafeGuaranteedRef { channel in
             channel.outputBlocked(blocked, on: self)

@@ -1,3 +1,5 @@
+import Synchronization
+
 /// A suspended task that waits for one value. Whoever takes it out of where it waits resumes it, once: it is moved, never copied.
 ///
 /// A task that was started for the loop goes on within the same tick; any other on its own executor. Not here: cancellation, which must find the
@@ -21,4 +23,49 @@ public struct TaskMark: Equatable, Sendable {
 
     /// Nil outside of any task. Valid as long as that task lives.
     public static var current: TaskMark? { withUnsafeCurrentTask { task in task.map { TaskMark(address: unsafeBitCast($0, to: Int.self)) } } }
+}
+
+/// A value that one task waits for and that somebody gives, from any thread, before or after: the first value counts.
+/// For waits that are not the hot path: it is an object.
+public final class Once<Value: Sendable>: Sendable {
+    private enum State: ~Copyable {
+        case open
+        case waiting(Waiter<Value>)
+        case given(Value)
+        case taken
+    }
+    private let state = Mutex(State.open)
+
+    public init() {}
+
+    /// False if there was a value already.
+    @discardableResult public func resume(returning value: Value) -> Bool {
+        var waiter: Waiter<Value>?
+        let isFirst = state.withLock { state in
+            switch consume state {
+            case .open: state = .given(value); return true
+            case .waiting(let found): state = .taken; waiter = consume found; return true
+            case .given(let earlier): state = .given(earlier); return false
+            case .taken: state = .taken; return false
+            }
+        }
+        if let waiter = waiter.take() { waiter.resume(returning: value) }
+        return isFirst
+    }
+
+    /// Waits for the value, also in a cancelled task: what cancels gives a value that says so. Once, by one task.
+    public func wait() async -> Value {
+        await Waiter.wait { waiter in
+            var waiter: Waiter<Value>? = consume waiter
+            let value = state.withLock { state -> Value? in
+                if case .given(let value) = consume state {
+                    state = .taken
+                    return value
+                }
+                state = .waiting(waiter.take()!)
+                return nil
+            }
+            if let value { waiter.take()?.resume(returning: value) }
+        }
+    }
 }

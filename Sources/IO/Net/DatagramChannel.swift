@@ -67,6 +67,14 @@ open class DatagramChannel: Channel {
         append(bytes, datagram.entry, Int(datagram.entry.pointee.name_length), on: loop)
     }
 
+    /// The same for what the kernel had no room for when another thread sent it: `stalled(false)` follows when it has left.
+    final func sendLater(_ bytes: Span<UInt8>, to address: SocketAddress?, on loop: EventLoop) {
+        guard slot != 0 else { return }
+        send(bytes, to: address, on: loop)
+        loop.willWrite(slot)
+        if state.value.stalledSince == .never { state.value.stalledSince = loop.now }
+    }
+
     /// The form in the output: how many bytes, how long the name; the name; the bytes.
     private static let headerCount = 8
 

@@ -152,8 +152,10 @@ public final class DatagramPort: Sendable {
                 await Task.yield()
             }
         } else {
+            // From here on this port's senders wait, so that what comes later does not overtake this one.
+            inbox.setStalled(true)
             let bytes = bytes.array
-            onLoop { port, loop in _ = port.channel().send(bytes.span, to: address, on: loop) }
+            onLoop { port, loop in port.channel().sendLater(bytes.span, to: address, on: loop) }
         }
     }
 

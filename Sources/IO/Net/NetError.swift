@@ -111,7 +111,8 @@ extension NetError: CustomStringConvertible {
         }
     }
 
-    private var reason: String {
+    /// The kind in words.
+    public var reason: String {
         switch kind {
         case .refused: "refused"
         case .reset: "reset by the peer"

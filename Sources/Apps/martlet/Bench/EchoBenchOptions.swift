@@ -1,8 +1,10 @@
+import MartletSockets
+
 /// `martlet bench tcp|udp` as typed.
 struct EchoBenchOptions: Equatable, Sendable {
     /// "tcp" or "udp".
     let transport: String
-    let place: SocketPlace
+    let place: Place
     let connectionCount: Int
     /// Messages in flight on each connection.
     let depth: Int
@@ -20,7 +22,7 @@ struct EchoBenchOptions: Equatable, Sendable {
 
     static func options(_ transport: String) -> [Command.Option] {
         let (least, most) = sizes(transport)
-        return SocketPlace.options + [
+        return Place.options + [
             .one("-c", "--connections", value: "N", about: "how many (default: 1)"),
             .one("--depth", value: "N", about: "messages in flight on each (default: 1; with --rate: 256)"),
             .one("--size", value: "BYTES", about: "of a message, \(least) to \(most) (default: 64)"),
@@ -43,7 +45,7 @@ struct EchoBenchOptions: Equatable, Sendable {
     init(_ arguments: Arguments, transport: String) throws(CommandFailure) {
         let (least, most) = Self.sizes(transport)
         self.transport = transport
-        place = try SocketPlace(arguments, of: "bench \(transport)")
+        place = try Place(arguments, of: "bench \(transport)")
         connectionCount = try arguments.integer("--connections", in: 1...100_000) ?? 1
         rate = try arguments.integer("--rate", in: 1...100_000_000).map(Double.init)
         depth = try arguments.integer("--depth", in: 1...65_536) ?? (rate == nil ? 1 : 256)

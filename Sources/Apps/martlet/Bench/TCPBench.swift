@@ -33,34 +33,42 @@ enum TCPBench {
         }
     }
 
+    /// The first connection finds the address that answers; the others take it.
     private static func connect(_ bench: EchoBench) async throws(CommandFailure) {
         let options = bench.options
-        let address = try address(of: options.place)
-        for index in 0..<options.connectionCount {
-            bench.loops[index % bench.loops.count].execute { loop in
-                Connector(to: address, timeout: .seconds(10), on: loop) { result in
-                    guard let tenant = EchoBenchLoop.on(loop) else { return }
-                    switch result {
-                    case .success(let descriptor):
-                        let connection = TCPBenchConnection(options, index: index)
-                        tenant.add(connection)
-                        loop.add(connection, descriptor: descriptor)
-                        tenant.counts.readyCount += 1
-                    case .failure(let error): tenant.counts.failed("\(error)")
-                    }
-                }
-            }
-        }
+        let found = Once<SocketAddress?>()
+        open(0, at: options.place, bench) { found.resume(returning: $0) }
+        guard let address = await found.wait() else { return try await bench.ready(1) }
+        for index in 1..<max(1, options.connectionCount) { open(index, at: Place(address), bench) { _ in } }
         try await bench.ready(options.connectionCount)
     }
 
-    private static func address(of place: SocketPlace) throws(CommandFailure) -> SocketAddress {
-        do throws(NetError) {
-            switch place {
-            case .internet(let host, let port): if let first = try SocketAddress.resolve(host, port: port).first { return first }
-            case .unix(let path): if let address = SocketAddress(unix: path.hasPrefix("@") ? "\0" + path.dropFirst() : path) { return address }
+    /// `finished` is told the address, or nil if there is no connection.
+    private static func open(_ index: Int, at place: Place, _ bench: EchoBench, _ finished: @escaping @Sendable (SocketAddress?) -> Void) {
+        let options = bench.options
+        bench.loops[index % bench.loops.count].execute { loop in
+            Dialer(to: place, timeout: .seconds(10), on: loop) { result in
+                guard let tenant = EchoBenchLoop.on(loop) else { return finished(nil) }
+                switch result {
+                case .success(let outcome):
+                    let connection = TCPBenchConnection(options, index: index)
+                    tenant.add(connection)
+                    loop.add(connection, descriptor: outcome.descriptor)
+                    tenant.counts.readyCount += 1
+                    finished(outcome.peer)
+                case .failure(let error):
+                    tenant.counts.failed("\(error)")
+                    finished(nil)
+                }
             }
-        } catch { throw CommandFailure(ExitCode.peerUnreachable, "\(error)") }
-        throw CommandFailure(ExitCode.peerUnreachable, "\(place) has no address")
+        }
+    }
+}
+
+extension Place {
+    /// An address that was found.
+    init(_ address: SocketAddress) {
+        let text = "\(address)"
+        self = (try? Place(text)) ?? .unix(text)
     }
 }

@@ -1,15 +1,16 @@
+import MartletNet
 import Testing
 
 @testable import martlet
 
 private func place(_ words: String..., listens: Bool = false) -> String {
-    let command = Command(path: ["test"], summary: "", words: "HOST:PORT", options: SocketPlace.options, examples: [], run: { _ in 0 })
-    do throws(CommandFailure) { return "\(try SocketPlace(Arguments(words, for: command), of: "test", listens: listens))" } catch {
+    let command = Command(path: ["test"], summary: "", words: "HOST:PORT", options: Place.options, examples: [], run: { _ in 0 })
+    do throws(CommandFailure) { return "\(try Place(Arguments(words, for: command), of: "test", listens: listens))" } catch {
         return "\(error.code) \(error.sentence)"
     }
 }
 
-@Suite struct SocketPlaceTests {
+@Suite struct PlaceArgumentsTests {
     @Test func `a place is one word, two words, or options; the course's stands for what is not said`() {
         #expect(place() == "127.0.0.1:65432")
         #expect(place("--port", "7") == "127.0.0.1:7")

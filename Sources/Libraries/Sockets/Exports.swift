@@ -1,0 +1,2 @@
+@_exported public import MartletFramingProtocol
+@_exported public import MartletNet

@@ -1,0 +1,210 @@
+internal import MartletBytes
+internal import MartletEventLoop
+internal import MartletNet
+internal import Synchronization
+
+/// A connection on its loop: gives what arrives to the task that reads, or keeps it up to the limit, and tells writers when there is room.
+///
+/// Not here: anything a task calls (`StreamCore`). The two hold each other until the channel is off the loop.
+final class StreamChannel: Channel {
+    var core: StreamCore?
+    private var readDeadline = Instant.never
+    /// Writers that wait for room.
+    private var writers: [(answer: Once<StreamCore.RoomAnswer>, deadline: Instant)] = []
+    private var hasFinished = false
+    private var hasOutputEnded = false
+    /// Who waits for the end, until when, and when to ask the kernel again whether the peer has everything.
+    private var closer: Once<StreamCore.RoomAnswer>?
+    private var closeDeadline = Instant.never
+    private var confirmAt = Instant.never
+    private var confirmDelay = Duration.milliseconds(1)
+
+    /// Whether `write` may append to the output.
+    var takesOutput: Bool { slot != 0 && !hasFinished }
+
+    // MARK: Input
+
+    override func receive(_ bytes: Span<UInt8>, on loop: EventLoop) -> Int {
+        guard let core, closer == nil else { return bytes.count }
+        let chunk = bytes.array, limit = core.options.receiveLimit
+        var isFull = false
+        let reader = core.shared.withLock { shared -> StreamCore.Reader? in
+            if let reader = shared.reader.take() { return reader }
+            if shared.received.isEmpty { shared.received = chunk } else { shared.received += chunk }
+            isFull = shared.received.count >= limit
+            if isFull { shared.isPaused = true }
+            return nil
+        }
+        if let reader {
+            reader.waiter.resume(returning: .bytes(chunk))
+        } else if isFull {
+            loop.pauseReading(slot, true)
+        }
+        return bytes.count
+    }
+
+    override func receiveEnd(on loop: EventLoop) {
+        guard let core else { return }
+        let reader = core.shared.withLock { shared -> StreamCore.Reader? in
+            shared.hasEnded = true
+            return shared.reader.take()
+        }
+        if let reader { reader.waiter.resume(returning: .ended) }
+    }
+
+    // MARK: Output
+
+    /// Moves what was written elsewhere into the output, and the end after it.
+    func empty(on loop: EventLoop) {
+        guard let core else { return }
+        var bytes: [UInt8] = []
+        let slot = slot
+        let wantsEnd = core.shared.withLock { shared in
+            swap(&bytes, &shared.outbox)
+            shared.isLoopTold = false
+            return shared.wantsEnd
+        }
+        guard slot != 0, !hasFinished else { return }
+        if !bytes.isEmpty {
+            loop.willWrite(slot)
+            loop[output: slot].append(bytes.span)
+            if loop[output: slot].count > StreamCore.highWater {
+                core.shared.withLock { $0.isFull = true }
+                loop.awaitRoom(slot)
+            }
+        }
+        if wantsEnd {
+            hasFinished = true
+            loop.finishWriting(self)
+        }
+    }
+
+    func awaitRoom(_ answer: Once<StreamCore.RoomAnswer>, until deadline: Instant, on loop: EventLoop) {
+        empty(on: loop)
+        guard slot != 0 else { answer.resume(returning: .closed); return }
+        guard loop[output: slot].count > StreamCore.highWater || loop.isBlocked(slot) else { answer.resume(returning: .room); return }
+        writers.append((answer, deadline))
+        loop.awaitRoom(slot)
+        loop.schedule(self)
+    }
+
+    override func outputBlocked(_ blocked: Bool, on loop: EventLoop) {
+        guard !blocked else { return }
+        core?.shared.withLock { $0.isFull = false }
+        let waiting = writers
+        writers = []
+        for writer in waiting { writer.answer.resume(returning: .room) }
+    }
+
+    override func outputEnded(on loop: EventLoop) {
+        hasOutputEnded = true
+        if closer != nil { confirm(on: loop) }
+    }
+
+    // MARK: The end
+
+    func beginClosing(_ answer: Once<StreamCore.RoomAnswer>, until deadline: Instant, on loop: EventLoop) {
+        guard slot != 0, let core else {
+            answer.resume(returning: hasLostOutput ? .closed : .room)
+            return
+        }
+        guard closer == nil else { answer.resume(returning: .room); return }
+        core.shared.withLock { $0.wantsEnd = true }
+        closer = answer
+        closeDeadline = deadline
+        empty(on: loop)
+        // What the peer still says is thrown away; its end has to be seen.
+        loop.pauseReading(slot, false)
+        if hasOutputEnded { confirm(on: loop) } else { loop.schedule(self) }
+    }
+
+    /// Done when the peer's machine has everything. On a local network that is now; elsewhere the kernel is asked again.
+    private func confirm(on loop: EventLoop) {
+        guard slot != 0 else { return }
+        guard loop.unconfirmedCount(slot) > 0 else { return endClosing(.room, on: loop) }
+        confirmAt = loop.currentTime() + confirmDelay
+        confirmDelay = min(confirmDelay * 2, .milliseconds(64))
+        loop.schedule(self)
+    }
+
+    private func endClosing(_ answer: StreamCore.RoomAnswer, on loop: EventLoop) {
+        let closer = closer
+        self.closer = nil
+        if slot != 0 { loop.finish(self, .finished) }
+        closer?.resume(returning: answer)
+    }
+
+    func leave(on loop: EventLoop) {
+        empty(on: loop)
+        if slot != 0 { loop.finish(self, .finished) }
+    }
+
+    // MARK: Time
+
+    func watchReader(until deadline: Instant, on loop: EventLoop) {
+        readDeadline = min(readDeadline, deadline)
+        if slot != 0 { loop.schedule(self) }
+    }
+
+    override var deadline: Instant {
+        var nearest = min(readDeadline, closeDeadline, confirmAt)
+        for writer in writers { nearest = min(nearest, writer.deadline) }
+        return nearest
+    }
+
+    override func wake(on loop: EventLoop) {
+        if loop.now >= readDeadline { endRead(on: loop) }
+        for writer in writers where loop.now >= writer.deadline { writer.answer.resume(returning: .timedOut) }
+        writers.removeAll { loop.now >= $0.deadline }
+        if loop.now >= confirmAt {
+            confirmAt = .never
+            confirm(on: loop)
+        }
+        if slot != 0, loop.now >= closeDeadline { endClosing(.timedOut, on: loop) }
+    }
+
+    /// The reader's time is over, unless another reads by now.
+    private func endRead(on loop: EventLoop) {
+        readDeadline = .never
+        guard let core else { return }
+        let now = loop.now
+        var next = Instant.never
+        let late = core.shared.withLock { shared -> StreamCore.Reader? in
+            switch shared.reader {
+            case .some(let reader): next = reader.deadline
+            case nil: return nil
+            }
+            return next <= now ? shared.reader.take() : nil
+        }
+        if let late { late.waiter.resume(returning: .timedOut) }
+        if next > now { readDeadline = next }
+    }
+
+    // MARK: Off the loop
+
+    private var hasLostOutput = false
+
+    override func closed(_ reason: CloseReason, on loop: EventLoop) {
+        guard let core else { return }
+        self.core = nil
+        let slot = slot
+        // After both ends the kernel hangs up: that is no failure.
+        var reason = reason
+        let hasLeft = loop[output: slot].isEmpty
+        let reader = core.shared.withLock { shared -> StreamCore.Reader? in
+            if case .failed = reason, shared.hasEnded, hasOutputEnded { reason = .ended }
+            if case .failed = reason, !hasLeft || !shared.outbox.isEmpty || closer != nil { hasLostOutput = true }
+            if shared.closed == nil || hasLostOutput { shared.closed = reason }
+            shared.outbox = []
+            shared.descriptor = -1
+            return shared.reader.take()
+        }
+        if let reader { reader.waiter.resume(returning: reason == .ended ? .ended : .closed) }
+        for writer in writers { writer.answer.resume(returning: .closed) }
+        writers = []
+        if let closer {
+            self.closer = nil
+            closer.resume(returning: hasLostOutput ? .closed : .room)
+        }
+    }
+}
