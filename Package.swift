@@ -87,6 +87,10 @@ let package = Package(
         .executableTarget(
             name: "bench-core", dependencies: ["MartletBytes", "MartletCollections", "MartletCore"], path: "Benchmarks/core", swiftSettings: unsafeRooms),
 
+        // Echo servers by asynchronous handlers and by callbacks: see Benchmarks/sockets.py.
+        .executableTarget(
+            name: "bench-echo", dependencies: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletSockets"], path: "Benchmarks/echo", swiftSettings: unsafeRooms),
+
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
 
         tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
