@@ -18,7 +18,7 @@ enum TCPEcho {
         path: ["tcp", "echo"],
         summary: "a TCP server that sends back what it gets, under one of four I/O models",
         words: "[HOST:PORT]",
-        options: SocketPlace.options + [
+        options: Place.options + [
             .one("--model", value: "MODEL", about: "blocking, polling, threads or loop (default: loop)"),
             .one("--loops", value: "N", about: "model loop: event loops, one thread each (default: 1)"),
             .flag("-v", "--verbose", about: "a line on stderr for each client that comes and goes"),
@@ -39,7 +39,7 @@ enum TCPEcho {
         run: { arguments throws(CommandFailure) in try run(arguments) })
 
     private static func run(_ arguments: Arguments) throws(CommandFailure) -> Int32 {
-        let place = try SocketPlace(arguments, of: "tcp echo", listens: true)
+        let place = try Place(arguments, of: "tcp echo", listens: true)
         let model = try model(arguments)
         var options = ServeOptions()
         options.loopCount = try arguments.integer("--loops", in: 1...64) ?? 1
@@ -69,7 +69,7 @@ enum TCPEcho {
         return model
     }
 
-    private static func bind(_ place: SocketPlace) throws(CommandFailure) -> BoundSocket {
+    private static func bind(_ place: Place) throws(CommandFailure) -> BoundSocket {
         do throws(NetError) {
             switch place {
             case .internet(let host, let port): if let first = try SocketAddress.resolve(host, port: port).first { return try BoundSocket(first) }
