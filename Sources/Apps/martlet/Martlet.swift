@@ -12,7 +12,7 @@ struct Martlet {
     /// Every command there is; `--help` and the suggestions read it.
     static let commands: [Command] = [
         ServeCommand.command, MQTTCommands.publish, MQTTCommands.subscribe, MQTTCommands.request, TCPConnectCommand.command, TCPListenCommand.command,
-        MQTTBenchOptions.command, TCPBench.command,
+        UDPEcho.command, UDPConnectCommand.command, UDPListenCommand.command, MQTTBenchOptions.command, TCPBench.command, UDPBench.command,
     ]
 
     static func main() { exit(run(CommandLine.arguments.dropFirst().map { $0 })) }
