@@ -66,7 +66,7 @@ clean: ## removes everything that was built or installed here
 	rm -rf .build .venv
 
 system-build:
-	@scripts/install-packages libyaml-dev
+	@scripts/install-packages libyaml-dev libssl-dev openssl
 
 system-test: system-build
 	@scripts/install-packages mosquitto mosquitto-clients netcat-openbsd openssl

@@ -28,7 +28,7 @@ func example(_ folder: String, needs: [Target.Dependency]) -> Target {
 
 let program: [Target.Dependency] = [
     "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTT",
-    "MartletMQTTProtocol", "MartletServer", "MartletSockets",
+    "MartletMQTTProtocol", "MartletServer", "MartletSockets", "MartletFramingProtocol",
 ]
 
 let package = Package(
@@ -41,6 +41,7 @@ let package = Package(
     targets: [
         .target(name: "CLinux", path: "Sources/C/CLinux"),
         .systemLibrary(name: "CYAML", path: "Sources/C/CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+        .systemLibrary(name: "COpenSSL", path: "Sources/C/COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
         module("Bytes", in: "Base/Bytes", needs: ["CLinux"], unsafeRooms),
         module("Collections", in: "Base/Collections", needs: ["CLinux", "MartletBytes"], unsafeRooms),
@@ -49,6 +50,7 @@ let package = Package(
 
         module("EventLoop", in: "IO/EventLoop", needs: ["CLinux", "MartletBytes", "MartletCollections"], unsafeRooms),
         module("Net", in: "IO/Net", needs: ["CLinux", "MartletBytes", "MartletEventLoop"], unsafeRooms),
+        module("TLS", in: "IO/TLS", needs: ["CLinux", "COpenSSL", "MartletBytes", "MartletEventLoop"], unsafeRooms),
         module("Pipe", in: "IO/Pipe", needs: ["CLinux", "MartletBytes", "MartletEventLoop"], unsafeRooms),
 
         module("MQTTProtocol", in: "Protocols/MQTT", needs: ["MartletBytes"]),
@@ -56,7 +58,10 @@ let package = Package(
 
         module("Driver", in: "Libraries/Driver", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module("MQTT", in: "Libraries/MQTT", needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTTProtocol"]),
-        module("Sockets", in: "Libraries/Sockets", needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletFramingProtocol"]),
+
+        module(
+            "Sockets", in: "Libraries/Sockets",
+            needs: ["CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletFramingProtocol"]),
 
         module("Core", in: "Broker/Core", needs: ["MartletBytes", "MartletCollections"]),
         module("Journal", in: "Broker/Journal", needs: ["MartletBytes", "MartletCollections"]),
@@ -82,17 +87,22 @@ let package = Package(
         .executableTarget(
             name: "bench-core", dependencies: ["MartletBytes", "MartletCollections", "MartletCore"], path: "Benchmarks/core", swiftSettings: unsafeRooms),
 
+        // Echo servers by asynchronous handlers and by callbacks: see Benchmarks/sockets.py.
+        .executableTarget(
+            name: "bench-echo", dependencies: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletSockets"], path: "Benchmarks/echo",
+            swiftSettings: unsafeRooms),
+
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
 
         tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
-        tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe"]),
+        tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletTLS"]),
         tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
         tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
         tests(
             "Libraries",
             needs: [
                 "CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletMQTT", "MartletMQTTProtocol",
-                "MartletSockets",
+                "MartletSockets", "MartletFramingProtocol",
             ]),
         tests(
             "Broker",

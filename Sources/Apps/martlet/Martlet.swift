@@ -11,8 +11,11 @@ struct Martlet {
 
     /// Every command there is; `--help` and the suggestions read it.
     static let commands: [Command] = [
-        ServeCommand.command, MQTTCommands.publish, MQTTCommands.subscribe, MQTTCommands.request, TCPConnectCommand.command, TCPListenCommand.command,
-        UDPEcho.command, UDPConnectCommand.command, UDPListenCommand.command, MQTTBenchOptions.command, TCPBench.command, UDPBench.command,
+        ServeCommand.command,
+        MQTTCommands.publish, MQTTCommands.subscribe, MQTTCommands.request,
+        TCPEcho.command, TCPConnectCommand.command, TCPListenCommand.command,
+        UDPEcho.command, UDPConnectCommand.command, UDPListenCommand.command,
+        MQTTBenchOptions.command, TCPBench.command, UDPBench.command, ModelsBenchOptions.command,
     ]
 
     static func main() { exit(run(CommandLine.arguments.dropFirst().map { $0 })) }

@@ -5,7 +5,7 @@
 /// When a `Violation` is thrown, `output` holds the protocol's farewell (400, Close 1002, DISCONNECT): write it, then close.
 /// Nothing follows a violation. Access to the machine and the output ends when `nextEvent` returns, so `send` may be called
 /// between two events and replies keep their order.
-public protocol ProtocolMachine: ~Copyable {
+public protocol ProtocolMachine: ~Copyable, SendableMetatype {
     associatedtype Event: ProtocolEvent
     /// What this side may say.
     associatedtype Outgoing

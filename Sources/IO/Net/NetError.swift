@@ -1,4 +1,5 @@
 import CLinux
+public import MartletEventLoop
 
 /// A network call that failed: what was tried, with whom, for how long, and why. `description` is one sentence that ends with what to do.
 public struct NetError: Error, Sendable, Equatable {
@@ -64,6 +65,21 @@ public struct NetError: Error, Sendable, Equatable {
     public init(errno: Int32, _ phase: Phase, _ address: String, elapsed: Duration = .zero) {
         let kind = Kind(errno: abs(errno), phase)
         self.init(kind, phase, address, elapsed: elapsed, errno: errno, detail: kind == .other ? Self.text(of: errno) : "")
+    }
+
+    /// The failure of a layer such as TLS. One in the handshake has that phase, whatever was called.
+    public init(_ failure: LayerFailure, _ phase: Phase, _ address: String, elapsed: Duration = .zero) {
+        let kind: Kind =
+            switch failure.kind {
+            case .certificateExpired: .certificateExpired
+            case .certificateWrongHost: .certificateWrongHost
+            case .certificateUntrusted: .certificateUntrusted
+            case .certificateRequired: .certificateRequired
+            case .handshakeFailed, .protocolError: .tls
+            case .truncated: .truncated
+            }
+        let isHandshake = failure.isAboutCertificate || failure.kind == .handshakeFailed
+        self.init(kind, isHandshake ? .handshake : phase, address, elapsed: elapsed, detail: failure.text)
     }
 
     /// The system's words for a number.

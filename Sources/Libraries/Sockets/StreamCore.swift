@@ -184,7 +184,7 @@ final class StreamCore: Sendable {
         let (reason, hasEnd) = shared.withLock { ($0.closed, $0.wantsEnd) }
         switch reason {
         case .failed(let errno): return NetError(errno: errno, phase, "\(peer)", elapsed: began.map { loop.currentTime() - $0 } ?? .zero)
-        case .layerFailed(let failure): return error(.tls, phase, since: began, detail: failure.text)
+        case .layerFailed(let failure): return NetError(failure, phase, "\(peer)", elapsed: began.map { loop.currentTime() - $0 } ?? .zero)
         case .refused(let text): return error(.other, phase, since: began, detail: text)
         case .ended, .finished, .stopping: return error(.closed, phase, since: began)
         case nil: return error(.closed, phase, since: began, detail: hasEnd ? "after finishWriting" : "")

@@ -90,3 +90,22 @@ void cl_decode_address(const void *name, uint32_t length, cl_address *address);
 unsigned cl_interface_index(const char *name);          // 0: there is none
 int cl_set_membership(int fd, int joins, unsigned interface, const cl_address *group, const cl_address *source);  // `source` may be NULL: any
 int cl_set_multicast_interface(int fd, int family, unsigned interface);
+
+// Plain blocking calls: for threads that may wait.
+int cl_set_blocking(int fd, int blocking);
+int cl_wait_ready(int fd, int for_writing, int64_t timeout_ns);   // 1 when ready, 0 when the time is up; < 0 waits for ever
+long cl_send_now(int fd, const void *bytes, size_t count);        // as cl_write, and never waits
+int cl_shutdown(int fd, int how);                       // 0 reading, 2 both: ends the waits of other threads in recv, send and accept
+int cl_set_send_timeout(int fd, int64_t ns);
+int cl_thread_detached(void (*body)(void *), void *argument, size_t stack);
+void cl_sleep_ns(int64_t ns);
+
+// Child processes, and what /proc says of them.
+int cl_spawn(char *const *arguments, int *error_pipe);  // the process; it dies with its parent, its stderr is the pipe
+int cl_kill(int process, int signal);
+int cl_wait_child(int process, int blocks, int *status);  // 1: ended, with its exit code, or 128 and the signal; 0: it runs
+long cl_read_pipe(int fd, void *bytes, size_t count);
+int64_t cl_process_cpu_ns(int process);                 // of all its threads
+long cl_read_small_file(const char *path, void *bytes, size_t capacity);
+int cl_write_file(const char *path, const void *bytes, size_t count);  // made anew
+long cl_list_numbers(const char *path, int *numbers, size_t capacity);  // names of a directory that are numbers: how many there are
