@@ -13,6 +13,9 @@ public struct BlockingDatagrams: ~Copyable, Sendable {
 
     deinit { socket.close() }
 
+    /// Where it is: port 0 became a number.
+    public var local: SocketAddress { socket.local }
+
     /// Waits for the next datagram. Throws `truncated`, and on a connected socket `refused`.
     public func receive() throws(NetError) -> (datagram: [UInt8], from: SocketAddress) {
         var entry = cl_datagram()
@@ -33,6 +36,9 @@ public struct BlockingDatagrams: ~Copyable, Sendable {
         let result = DatagramPort.sendNow(bytes.span, address, by: socket.descriptor)
         guard result >= 0 else { throw NetError(errno: result, .write, "\(address ?? socket.peer ?? socket.local)") }
     }
+
+    /// The same with a text's UTF-8.
+    public func send(_ text: String, to address: SocketAddress? = nil) throws(NetError) { try send(Array(text.utf8), to: address) }
 }
 
 extension NetError {

@@ -118,7 +118,7 @@ enum DatagramScope {
         let loops = SocketLoops.lend(1)
         let port = DatagramPort(socket, on: loops[0])
         ready?(port.local)
-        let task = Task(executorPreference: loops[0]) { try await body(UDPSocket(port)) }
+        let task = Task(executorPreference: loops[0].tasks) { try await body(UDPSocket(port)) }
         let result = await withTaskCancellationHandler {
             await task.result
         } onCancel: {
