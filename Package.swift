@@ -79,7 +79,7 @@ let package = Package(
         module(
             "Server", in: "Broker/Server",
             needs: [
-                "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletCore", "MartletJournal",
+                "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletCore", "MartletJournal",
                 "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol",
             ]),
 
@@ -91,7 +91,8 @@ let package = Package(
 
         // Echo servers by asynchronous handlers and by callbacks: see Benchmarks/sockets.py.
         .executableTarget(
-            name: "bench-echo", dependencies: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletSockets"], path: "Benchmarks/echo", swiftSettings: unsafeRooms),
+            name: "bench-echo", dependencies: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletSockets"], path: "Benchmarks/echo",
+            swiftSettings: unsafeRooms),
 
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
 
