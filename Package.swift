@@ -28,7 +28,7 @@ func example(_ folder: String, needs: [Target.Dependency]) -> Target {
 
 let program: [Target.Dependency] = [
     "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTT",
-    "MartletMQTTProtocol", "MartletServer", "MartletSockets", "MartletFramingProtocol",
+    "MartletMQTTProtocol", "MartletServer", "MartletSockets", "MartletFramingProtocol", "MartletTLS",
 ]
 
 let package = Package(

@@ -108,12 +108,18 @@ def test_both_ways_at_once(hundred_megabytes):
 
 
 def test_a_reader_that_leaves_ends_the_command():
-    with OneClient(lambda connection: [connection.sendall(b"x" * 1000) for _ in range(1000)] and None) as server:
+    def serve(connection):
+        try:
+            while True:
+                connection.sendall(b"x" * 1000)
+        except OSError:
+            pass
+
+    with OneClient(serve) as server:
         done = subprocess.run(
             f"{brokers.binary()} tcp connect 127.0.0.1:{server.port} </dev/null | head -c 10; exit ${{PIPESTATUS[0]}}",
             shell=True, executable="/bin/bash", capture_output=True, timeout=20)
         assert done.stdout == b"x" * 10 and done.returncode == 0
-        server.failure = None if isinstance(server.failure, (BrokenPipeError, ConnectionResetError)) else server.failure
 
 
 # Half-close
@@ -283,17 +289,22 @@ def test_v_tells_of_the_attempts_that_failed():
 
 
 def test_the_family_and_the_own_address_can_be_said():
-    for words, family, own in [(["-4"], socket.AF_INET, None), (["-6"], socket.AF_INET6, None), (["--bind", "127.0.0.9"], socket.AF_INET, "127.0.0.9")]:
+    cases = [
+        (["-4", "localhost"], socket.AF_INET, "127.0.0.1"),
+        (["-6", "::1"], socket.AF_INET6, "::1"),
+        (["--bind", "127.0.0.9", "localhost"], socket.AF_INET, "127.0.0.9"),
+    ]
+    for words, family, own in cases:
         seen = []
 
         def serve(connection):
             seen.append(connection.getpeername()[0])
             read_all(connection)
 
-        with OneClient(serve, family) as server, martlet("tcp", "connect", *words, f"localhost:{server.port}") as client:
+        with OneClient(serve, family) as server, martlet("tcp", "connect", *words, str(server.port)) as client:
             client.end_input()
             assert client.wait() == 0, client.errors
-        assert seen == [own or {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}[family]]
+        assert seen == [own]
     assert brokers.martlet("tcp", "connect", "-6", f"127.0.0.1:{brokers.free_port()}").returncode == 69
 
 

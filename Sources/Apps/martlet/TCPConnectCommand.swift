@@ -42,17 +42,18 @@ enum TCPConnectCommand {
         run: { arguments throws(CommandFailure) in run(try Options(arguments)) })
 
     private static func run(_ options: Options) -> Int32 {
-        let pipe = StandardPipe(options.pipe)
+        let stop = InputStop()
         return CommandTask.run(terminated: { _, task in
             task.cancel()
-            pipe.stop.signal()
+            stop.signal()
         }) { _ in
-            await SocketEnd.exitCode("tcp connect") {
+            let pipe = StandardPipe(options.pipe, until: stop)
+            return await SocketEnd.exitCode("tcp connect") {
                 let report = options.isVerbose ? TCPReport() : nil
                 let body = { (connection: TCPConnection) async throws -> Bool in
                     report?.opened(connection, place: "\(options.place)")
-                    let isComplete = try await pipe.run(connection)
-                    report?.ended(connection, pipe.counts)
+                    let isComplete = try await pipe.run(connection, report)
+                    report?.ended(pipe.counts)
                     return isComplete
                 }
                 let isComplete =

@@ -36,12 +36,13 @@ enum TCPListenCommand {
         run: { arguments throws(CommandFailure) in run(try Options(arguments)) })
 
     private static func run(_ options: Options) -> Int32 {
-        let pipe = StandardPipe(options.pipe)
+        let stop = InputStop()
         return CommandTask.run(terminated: { _, task in
             task.cancel()
-            pipe.stop.signal()
+            stop.signal()
         }) { _ in
-            await SocketEnd.exitCode("tcp listen") { options.keepsListening ? try await serveAll(options, pipe) : try await serveOne(options, pipe) }
+            let pipe = StandardPipe(options.pipe, until: stop)
+            return await SocketEnd.exitCode("tcp listen") { options.keepsListening ? try await serveAll(options, pipe) : try await serveOne(options, pipe) }
         }
     }
 
@@ -59,7 +60,10 @@ enum TCPListenCommand {
     ) async throws -> Int32 {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
-                do throws(NetError) { try await listen(options, serve) } catch { end.resume(returning: .failure(error)) }
+                do throws(NetError) {
+                    try await listen(options, serve)
+                    end.resume(returning: .success(ExitCode.ok))
+                } catch { end.resume(returning: .failure(error)) }
             }
             defer { group.cancelAll() }
             return try await end.wait().get()
@@ -74,8 +78,8 @@ enum TCPListenCommand {
             guard isTaken.resume(returning: true) else { return connection.abort() }
             report?.accepted(connection)
             do {
-                let isComplete = try await pipe.run(connection)
-                report?.ended(connection, pipe.counts)
+                let isComplete = try await pipe.run(connection, report)
+                report?.ended(pipe.counts)
                 try await connection.close()
                 end.resume(returning: .success(isComplete ? ExitCode.ok : SocketEnd.isIdle("tcp listen", options.pipe)))
             } catch { end.resume(returning: .failure(error)) }
@@ -93,7 +97,7 @@ enum TCPListenCommand {
             defer { audience.remove(seat) }
             let received = try await pipe.receiveAll(from: connection)
             guard let received else { return _ = end.resume(returning: .success(ExitCode.ok)) }
-            report?.ended(connection, (0, received))
+            report?.ended((0, received))
         }
     }
 }

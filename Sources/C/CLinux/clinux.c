@@ -195,6 +195,9 @@ int cl_thread(void (*body)(void *), void *argument, uint64_t *thread) {
     return 0;
 }
 void cl_join(uint64_t thread) { pthread_join((pthread_t)thread, 0); }
+// The Swift runtime's own question behind withUnsafeCurrentTask, without the reference that one takes.
+extern void *swift_task_getCurrent(void);
+uintptr_t cl_current_task(void) { return (uintptr_t)swift_task_getCurrent(); }
 void cl_detach(uint64_t thread) { pthread_detach((pthread_t)thread); }
 uint64_t cl_thread_id(void) { return (uint64_t)pthread_self(); }
 uint64_t cl_heap_in_use(void) { struct mallinfo2 m = mallinfo2(); return m.uordblks + m.hblkhd; }

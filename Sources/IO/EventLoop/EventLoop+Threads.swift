@@ -55,13 +55,13 @@ public struct LoopThread: Sendable {
     public func join() { cl_join(thread) }
 }
 
-/// The loop runs Swift tasks too: `Task(executorPreference: loop)` and actors whose executor it is stay on its thread.
+/// The loop runs Swift tasks too: actors whose executor it is stay on its thread, and so do tasks that prefer it.
 /// It has to be both, or a resumed continuation takes the way round through the global pool (2.4 times the CPU).
 extension EventLoop: SerialExecutor, TaskExecutor {
-    public func enqueue(_ job: consuming ExecutorJob) {
-        let job = UnownedJob(job)
-        if isCurrent { jobs.append(job); return }
-        if mailbox.leave({ $0.jobs.append(job) }) { kernel.wake() }
+    public func enqueue(_ job: consuming ExecutorJob) { put(LoopJob(job: UnownedJob(job), isIsolated: true)) }
+
+    func put(_ job: LoopJob) {
+        if isCurrent { jobs.value.waiting.append(job) } else if mailbox.leave({ $0.jobs.append(job) }) { kernel.wake() }
     }
 
     public func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
@@ -71,10 +71,44 @@ extension EventLoop: SerialExecutor, TaskExecutor {
 
     /// The jobs that are there now; those that they enqueue wait for the next tick, so that tasks cannot starve descriptors.
     func runJobs() {
-        guard !jobs.isEmpty else { return }
-        var batch: [UnownedJob] = []
-        swap(&jobs, &batch)
-        let serial = asUnownedSerialExecutor(), task = asUnownedTaskExecutor()
-        for job in batch { job.runSynchronously(isolatedTo: serial, taskExecutor: task) }
+        guard !jobs.value.waiting.isEmpty else { return }
+        let serial = asUnownedSerialExecutor(), isolated = asUnownedTaskExecutor(), plain = tasks.asUnownedTaskExecutor()
+        var batch = jobs.value.spare
+        jobs.value.spare = []
+        swap(&batch, &jobs.value.waiting)
+        for job in batch {
+            if job.isIsolated { job.job.runSynchronously(isolatedTo: serial, taskExecutor: isolated) } else { job.job.runSynchronously(on: plain) }
+        }
+        batch.removeAll(keepingCapacity: true)
+        jobs.value.spare = batch
     }
+}
+
+/// A piece of a Swift task.
+struct LoopJob: Sendable {
+    let job: UnownedJob
+    /// It may be an actor's, and is run as such.
+    let isIsolated: Bool
+}
+
+/// The pieces that wait for their turn, and the memory of those that had it.
+struct JobQueue {
+    var waiting: [LoopJob] = []
+    var spare: [LoopJob] = []
+}
+
+/// The executor to prefer for tasks that belong to no actor: such a task goes on where it was resumed. With the loop itself, which may be
+/// an actor's executor as well, the runtime would first leave that actor, by way of the queue.
+public final class LoopTasks: TaskExecutor {
+    /// The loop owns this, sets it before anybody knows this, and outlives its tasks.
+    private nonisolated(unsafe) var loop: Unmanaged<EventLoop>?
+
+    func serve(_ loop: EventLoop) { self.loop = .passUnretained(loop) }
+
+    public func enqueue(_ job: consuming ExecutorJob) {
+        let job = LoopJob(job: UnownedJob(job), isIsolated: false)
+        loop?._withUnsafeGuaranteedRef { $0.put(job) }
+    }
+
+    public func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
 }

@@ -36,7 +36,9 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// Timers above which those of closed channels are thrown out: they are never more than half, but for the last few.
     var timersMax = 1024
     private var mail = Mailbox.Contents()
-    var jobs: [UnownedJob] = []
+    let jobs = Pinned(JobQueue())
+    /// What tasks of the loop's connections prefer (`LoopTasks`).
+    public let tasks = LoopTasks()
     private var stopAt: Instant?
     /// A channel was called during the flush, after the tenant's `tickEnded`: what that led to wants another tick at once.
     private var isTickOwed = false
@@ -61,6 +63,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         outputs = OutputTable(
             base: cl_reserve(limits.connectionsMax * MemoryLayout<ByteBuffer>.stride)!.bindMemory(to: ByteBuffer.self, capacity: limits.connectionsMax))
         now = kernel.now()
+        tasks.serve(self)
     }
 
     deinit {
@@ -430,7 +433,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// One turn. `until` bounds the wait (tests and simulations pass `now`).
     public func tick(until latest: Instant = .never) {
         thread.store(cl_thread_id(), ordering: .relaxed)
-        let deadline = jobs.isEmpty && dirty.value.isEmpty && !isTickOwed ? min(latest, timers.first?.at ?? .never) : now
+        let deadline = jobs.value.waiting.isEmpty && dirty.value.isEmpty && !isTickOwed ? min(latest, timers.first?.at ?? .never) : now
         let count = kernel.wait(events, capacity: Self.eventsPerTick, until: deadline, now: now)
         now = kernel.now()
         tenant?.tickBegan(on: self)
@@ -470,7 +473,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         mail.letters.removeAll(keepingCapacity: true)
         for call in mail.calls { call(self) }
         mail.calls.removeAll(keepingCapacity: true)
-        jobs += mail.jobs
+        jobs.value.waiting += mail.jobs
         mail.jobs.removeAll(keepingCapacity: true)
     }
 

@@ -16,7 +16,7 @@ final class Mailbox: Sendable {
     struct Contents: Sendable {
         var letters: [Letter] = []
         var calls: [@Sendable (EventLoop) -> Void] = []
-        var jobs: [UnownedJob] = []
+        var jobs: [LoopJob] = []
     }
 
     private let contents = Mutex(Contents())

@@ -1,3 +1,4 @@
+import CLinux
 import Synchronization
 
 /// A suspended task that waits for one value. Whoever takes it out of where it waits resumes it, once: it is moved, never copied.
@@ -19,10 +20,13 @@ public struct Waiter<Value: Sendable>: ~Copyable, Sendable {
 
 /// Which task is running: to tell whether a wait is its own task's, whose cancellation has been taken care of, or another's.
 public struct TaskMark: Equatable, Sendable {
-    private let address: Int
+    private let address: UInt
 
     /// Nil outside of any task. Valid as long as that task lives.
-    public static var current: TaskMark? { withUnsafeCurrentTask { task in task.map { TaskMark(address: unsafeBitCast($0, to: Int.self)) } } }
+    public static var current: TaskMark? {
+        let address = cl_current_task()
+        return address == 0 ? nil : TaskMark(address: UInt(address))
+    }
 }
 
 /// A value that one task waits for and that somebody gives, from any thread, before or after: the first value counts.

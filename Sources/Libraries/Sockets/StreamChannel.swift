@@ -8,6 +8,8 @@ internal import Synchronization
 /// Not here: anything a task calls (`StreamCore`). The two hold each other until the channel is off the loop.
 final class StreamChannel: Channel {
     var core: StreamCore?
+    /// The nearest of the times below.
+    private var nearest = Instant.never
     private var readDeadline = Instant.never
     /// Writers that wait for room.
     private var writers: [(answer: Once<StreamCore.RoomAnswer>, deadline: Instant)] = []
@@ -19,17 +21,17 @@ final class StreamChannel: Channel {
     private var confirmAt = Instant.never
     private var confirmDelay = Duration.milliseconds(1)
 
-    /// Whether `write` may append to the output.
-    var takesOutput: Bool { slot != 0 && !hasFinished }
-
     // MARK: Input
 
     override func receive(_ bytes: Span<UInt8>, on loop: EventLoop) -> Int {
-        guard let core, closer == nil else { return bytes.count }
-        let chunk = bytes.array, limit = core.options.receiveLimit
+        guard let core else { return bytes.count }
+        let chunk = bytes.array
         var isFull = false
         let reader = core.shared.withLock { shared -> StreamCore.Reader? in
             if let reader = shared.reader.take() { return reader }
+            // Once nobody may use it, what comes is thrown away.
+            if shared.closed != nil { return nil }
+            let limit = core.options.receiveLimit
             if shared.received.isEmpty { shared.received = chunk } else { shared.received += chunk }
             isFull = shared.received.count >= limit
             if isFull { shared.isPaused = true }
@@ -62,6 +64,7 @@ final class StreamChannel: Channel {
         let wantsEnd = core.shared.withLock { shared in
             swap(&bytes, &shared.outbox)
             shared.isLoopTold = false
+            core.hasOutbox.store(false, ordering: .relaxed)
             return shared.wantsEnd
         }
         guard slot != 0, !hasFinished else { return }
@@ -75,6 +78,7 @@ final class StreamChannel: Channel {
         }
         if wantsEnd {
             hasFinished = true
+            core.outputSlot.store(0, ordering: .relaxed)
             loop.finishWriting(self)
         }
     }
@@ -85,7 +89,7 @@ final class StreamChannel: Channel {
         guard loop[output: slot].count > StreamCore.highWater || loop.isBlocked(slot) else { answer.resume(returning: .room); return }
         writers.append((answer, deadline))
         loop.awaitRoom(slot)
-        loop.schedule(self)
+        reschedule(on: loop)
     }
 
     override func outputBlocked(_ blocked: Bool, on loop: EventLoop) {
@@ -115,7 +119,7 @@ final class StreamChannel: Channel {
         empty(on: loop)
         // What the peer still says is thrown away; its end has to be seen.
         loop.pauseReading(slot, false)
-        if hasOutputEnded { confirm(on: loop) } else { loop.schedule(self) }
+        if hasOutputEnded { confirm(on: loop) } else { reschedule(on: loop) }
     }
 
     /// Done when the peer's machine has everything. On a local network that is now; elsewhere the kernel is asked again.
@@ -124,7 +128,7 @@ final class StreamChannel: Channel {
         guard loop.unconfirmedCount(slot) > 0 else { return endClosing(.room, on: loop) }
         confirmAt = loop.currentTime() + confirmDelay
         confirmDelay = min(confirmDelay * 2, .milliseconds(64))
-        loop.schedule(self)
+        reschedule(on: loop)
     }
 
     private func endClosing(_ answer: StreamCore.RoomAnswer, on loop: EventLoop) {
@@ -143,14 +147,17 @@ final class StreamChannel: Channel {
 
     func watchReader(until deadline: Instant, on loop: EventLoop) {
         readDeadline = min(readDeadline, deadline)
+        reschedule(on: loop)
+    }
+
+    private func reschedule(on loop: EventLoop) {
+        var nearest = min(readDeadline, closeDeadline, confirmAt)
+        for writer in writers { nearest = min(nearest, writer.deadline) }
+        self.nearest = nearest
         if slot != 0 { loop.schedule(self) }
     }
 
-    override var deadline: Instant {
-        var nearest = min(readDeadline, closeDeadline, confirmAt)
-        for writer in writers { nearest = min(nearest, writer.deadline) }
-        return nearest
-    }
+    override var deadline: Instant { nearest }
 
     override func wake(on loop: EventLoop) {
         if loop.now >= readDeadline { endRead(on: loop) }
@@ -161,6 +168,7 @@ final class StreamChannel: Channel {
             confirm(on: loop)
         }
         if slot != 0, loop.now >= closeDeadline { endClosing(.timedOut, on: loop) }
+        reschedule(on: loop)
     }
 
     /// The reader's time is over, unless another reads by now.
@@ -187,6 +195,7 @@ final class StreamChannel: Channel {
     override func closed(_ reason: CloseReason, on loop: EventLoop) {
         guard let core else { return }
         self.core = nil
+        core.outputSlot.store(0, ordering: .relaxed)
         let slot = slot
         // After both ends the kernel hangs up: that is no failure.
         var reason = reason

@@ -10,18 +10,19 @@ extension StreamCore {
     /// On the loop the bytes go into the tick's output; elsewhere into the outbox, which the loop empties once for all that is in it.
     func write(_ bytes: [UInt8], timeout: Duration?) async throws(NetError) {
         if loop.isCurrent {
-            let channel = channel
-            guard channel.takesOutput else { throw failure(.write) }
-            channel.empty(on: loop)
-            loop.willWrite(channel.slot)
-            loop[output: channel.slot].append(bytes.span)
-            if loop[output: channel.slot].count <= Self.highWater { return }
+            if hasOutbox.load(ordering: .relaxed) { channel.empty(on: loop) }
+            let slot = outputSlot.load(ordering: .relaxed)
+            guard slot != 0 else { throw failure(.write) }
+            loop.willWrite(slot)
+            loop[output: slot].append(bytes.span)
+            if loop[output: slot].count <= Self.highWater { return }
         } else {
             let (isOpen, tellsLoop, isFull) = shared.withLock { shared in
                 guard shared.closed == nil, !shared.wantsEnd else { return (false, false, false) }
                 if shared.outbox.isEmpty { shared.outbox = bytes } else { shared.outbox += bytes }
                 let tellsLoop = !shared.isLoopTold
                 shared.isLoopTold = true
+                hasOutbox.store(true, ordering: .relaxed)
                 return (true, tellsLoop, shared.isFull || shared.outbox.count > Self.highWater)
             }
             guard isOpen else { throw failure(.write) }

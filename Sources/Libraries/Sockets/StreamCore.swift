@@ -11,6 +11,8 @@ final class StreamCore: Sendable {
     struct Shared: ~Copyable {
         var received: [UInt8] = []
         var reader: Reader?
+        /// When the reader began to wait.
+        var began = Instant.never
         /// The last reader that was numbered, and the last whose task was cancelled before it waited.
         var ticket: UInt64 = 0
         var cancelledTicket: UInt64 = 0
@@ -52,6 +54,10 @@ final class StreamCore: Sendable {
     let owner: TaskMark?
     let shared: Mutex<Shared>
     private let bound: LoopBound<StreamChannel>
+    /// The row to write to from the loop; 0 once nothing may be written.
+    let outputSlot = Atomic<UInt32>(0)
+    /// There may be something in the outbox, or the end to send: looked at without the lock, by who was told of it by other means.
+    let hasOutbox = Atomic(false)
 
     /// Output above which writers wait; they go on below `EventLoopLimits.outputLowWater`.
     static let highWater = 1 << 18
@@ -66,8 +72,9 @@ final class StreamCore: Sendable {
         shared = Mutex(Shared(descriptor: descriptor))
         let channel = StreamChannel()
         bound = LoopBound(channel, on: loop)
-        guard loop.add(channel, descriptor: descriptor) != nil else { return nil }
+        guard let slot = loop.add(channel, descriptor: descriptor) else { return nil }
         channel.core = self
+        outputSlot.store(slot, ordering: .relaxed)
     }
 
     /// On the loop.
@@ -81,46 +88,59 @@ final class StreamCore: Sendable {
     // MARK: Reading
 
     /// What has arrived, at least one byte; nil after the peer's end.
-    func read(timeout: Duration?) async throws(NetError) -> [UInt8]? {
-        if let answer = take() { return try result(of: answer, since: nil) }
-        if Task.isCancelled { throw error(.cancelled, .read) }
-        let began = loop.isCurrent ? loop.now : loop.currentTime()
-        let deadline = timeout.map { loop.currentTime() + $0 } ?? .never
-        if let owner, owner == TaskMark.current { return try result(of: await wait(0, until: deadline), since: began) }
-        let ticket = shared.withLock { shared in
-            shared.ticket += 1
-            return shared.ticket
+    @inline(__always) func read(timeout: Duration?) async throws(NetError) -> [UInt8]? {
+        guard timeout == nil, let owner, owner == TaskMark.current else { return try await readGuarded(timeout: timeout) }
+        // The way of every message: one short frame, one lock.
+        switch await wait(0, until: .never) {
+        case .bytes(let bytes): return bytes
+        case .ended: return nil
+        case let answer: throw error(of: answer)
         }
+    }
+
+    /// A read with a deadline, or of another task than the owner.
+    private func readGuarded(timeout: Duration?) async throws(NetError) -> [UInt8]? {
+        let ticket = owner != nil && owner == TaskMark.current ? 0 : nextTicket()
+        let deadline = timeout.map { loop.currentTime() + $0 } ?? .never
         let answer = await withTaskCancellationHandler {
             await wait(ticket, until: deadline)
         } onCancel: {
-            cancel(ticket)
+            if ticket != 0 { cancel(ticket) }
         }
-        return try result(of: answer, since: began)
-    }
-
-    private func wait(_ ticket: UInt64, until deadline: Instant) async -> ReadAnswer {
-        await Waiter.wait { waiter in
-            var waiter: Waiter<ReadAnswer>? = consume waiter
-            var wasPaused = false
-            let answer = shared.withLock { shared -> ReadAnswer? in
-                if let answer = Self.take(&shared, &wasPaused) { return answer }
-                if ticket == 0 ? shared.isOwnerCancelled : shared.cancelledTicket == ticket { return .cancelled }
-                if shared.reader != nil { return .busy }
-                if let waiter = waiter.take() { shared.reader = Reader(waiter: waiter, ticket: ticket, deadline: deadline) }
-                return nil
-            }
-            if wasPaused { resumeReading() }
-            if let answer, let waiter = waiter.take() { return waiter.resume(returning: answer) }
-            if deadline != .never { onLoop { channel, loop in channel.watchReader(until: deadline, on: loop) } }
+        switch answer {
+        case .bytes(let bytes): return bytes
+        case .ended: return nil
+        case let answer: throw error(of: answer)
         }
     }
 
-    private func take() -> ReadAnswer? {
+    private func nextTicket() -> UInt64 {
+        shared.withLock { shared in
+            shared.ticket += 1
+            return shared.ticket
+        }
+    }
+
+    @inline(__always) private func wait(_ ticket: UInt64, until deadline: Instant) async -> ReadAnswer {
+        await Waiter.wait { waiter in place(waiter, ticket, deadline) }
+    }
+
+    /// Resumes the reader with what is there, or leaves it where the next bytes find it.
+    private func place(_ waiter: consuming Waiter<ReadAnswer>, _ ticket: UInt64, _ deadline: Instant) {
+        var waiter: Waiter<ReadAnswer>? = consume waiter
         var wasPaused = false
-        let answer = shared.withLock { Self.take(&$0, &wasPaused) }
+        let began = loop.isCurrent ? loop.now : loop.currentTime()
+        let answer = shared.withLock { shared -> ReadAnswer? in
+            if let answer = Self.take(&shared, &wasPaused) { return answer }
+            if ticket == 0 ? shared.isOwnerCancelled : shared.cancelledTicket == ticket { return .cancelled }
+            if shared.reader != nil { return .busy }
+            shared.began = began
+            if let waiter = waiter.take() { shared.reader = Reader(waiter: waiter, ticket: ticket, deadline: deadline) }
+            return nil
+        }
         if wasPaused { resumeReading() }
-        return answer
+        if let answer, let waiter = waiter.take() { return waiter.resume(returning: answer) }
+        if deadline != .never { onLoop { channel, loop in channel.watchReader(until: deadline, on: loop) } }
     }
 
     private static func take(_ shared: inout Shared, _ wasPaused: inout Bool) -> ReadAnswer? {
@@ -136,14 +156,13 @@ final class StreamCore: Sendable {
 
     private func resumeReading() { onLoop { channel, loop in if channel.slot != 0 { loop.pauseReading(channel.slot, false) } } }
 
-    private func result(of answer: ReadAnswer, since began: Instant?) throws(NetError) -> [UInt8]? {
+    private func error(of answer: ReadAnswer) -> NetError {
+        let began = shared.withLock { $0.began }, since = began == .never ? nil : began
         switch answer {
-        case .bytes(let bytes): return bytes
-        case .ended: return nil
-        case .timedOut: throw error(.timedOut, .read, since: began)
-        case .cancelled: throw error(.cancelled, .read, since: began)
-        case .busy: throw NetError(.other, .read, "\(peer)", detail: "another task reads from this connection")
-        case .closed: throw failure(.read, since: began)
+        case .timedOut: return error(.timedOut, .read, since: since)
+        case .cancelled: return error(.cancelled, .read, since: since)
+        case .busy: return NetError(.other, .read, "\(peer)", detail: "another task reads from this connection")
+        case .closed, .bytes, .ended: return failure(.read, since: since)
         }
     }
 

@@ -36,7 +36,7 @@ struct StreamServer: Sendable {
     /// Until the task is cancelled. The sockets are closed then; handlers are cancelled with the task, and awaited.
     func run(_ sockets: [BoundSocket]) async {
         let arrivals = Arrivals(), accepting = loops[0]
-        await withTaskExecutorPreference(accepting) {
+        await withTaskExecutorPreference(accepting.tasks) {
             let listeners = sockets.map { socket in
                 Listener(socket) { descriptor, peer in arrivals.put(Arrival(descriptor: descriptor, peer: peer)) }
             }
@@ -47,28 +47,33 @@ struct StreamServer: Sendable {
                     for arrival in batch {
                         let loop = loops[turn % loops.count]
                         turn += 1
-                        group.addTask(executorPreference: loop) { await serve(arrival, on: loop) }
+                        group.addTask(executorPreference: loop.tasks) { await serve(arrival, on: loop) }
                     }
                 }
                 for listener in listeners { accepting.close(listener, .stopping) }
                 for arrival in arrivals.end() { accepting.discard(arrival.descriptor) }
+                cancelHandlers()
             }
         }
     }
 
     private func serve(_ arrival: Arrival, on loop: EventLoop) async {
         guard let core = StreamCore(arrival.descriptor, peer: arrival.peer, options: options, owner: .current, on: loop) else { return }
+        if Task.isCancelled { core.cancelOwner() }
         let connection = StreamConnection(core: core)
-        await withTaskCancellationHandler {
-            do {
-                try await handler(connection)
-                try await core.close(timeout: options.closeTimeout)
-            } catch {
-                core.leave()
-                failed?(connection, error)
-            }
-        } onCancel: {
-            core.cancelOwner()
+        do {
+            try await handler(connection)
+            try await core.close(timeout: options.closeTimeout)
+        } catch {
+            core.leave()
+            failed?(connection, error)
+        }
+    }
+
+    /// A connection's task is cancelled only with the server's: one handler tells them all, and none has to have its own.
+    private func cancelHandlers() {
+        for loop in loops {
+            loop.execute { loop in for channel in loop.channels(of: StreamChannel.self) { channel.core?.cancelOwner() } }
         }
     }
 }

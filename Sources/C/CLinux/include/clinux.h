@@ -59,6 +59,7 @@ void *cl_reserve(size_t count);                         // address space that co
 void cl_release(void *base, size_t count);
 int cl_thread(void (*body)(void *), void *argument, uint64_t *thread);
 void cl_join(uint64_t thread);
+uintptr_t cl_current_task(void);                        // which Swift task runs on this thread; 0: none
 void cl_detach(uint64_t thread);                        // nobody will join it
 uint64_t cl_thread_id(void);
 static inline void cl_prefetch(const void *address) { __builtin_prefetch(address); }

@@ -82,6 +82,11 @@ extension Service where Machine: ~Copyable {
 
     override var deadline: Instant { min(next.value, stalledUntil) }
 
+    /// A handshake must come to its end too.
+    fileprivate func expectSecured(on loop: EventLoop) { stalledUntil = loop.now + stallTimeout }
+
+    override func secured(on loop: EventLoop) { stalledUntil = .never }
+
     override func outputBlocked(_ blocked: Bool, on loop: EventLoop) { stalledUntil = blocked ? loop.now + stallTimeout : .never }
 
     override func closed(_ reason: CloseReason, on loop: EventLoop) { left?(reason) }
@@ -129,6 +134,7 @@ extension Service where Machine: ~Copyable {
     private func take(_ descriptor: Int32, _ peer: SocketAddress, on loop: EventLoop) {
         let channel = makeChannel(loop)
         channel.stallTimeout = options.stallTimeout
+        if options.layer != nil { channel.expectSecured(on: loop) }
         if let clientChanged = options.clientChanged { channel.left = { clientChanged(peer, $0) } }
         guard loop.add(channel, Transport(descriptor: descriptor, layer: options.layer?())) != nil else { return }
         options.clientChanged?(peer, nil)
