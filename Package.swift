@@ -93,6 +93,9 @@ let package = Package(
             swiftSettings: unsafeRooms),
 
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
+        example("03-udp-echo-server", needs: ["MartletSockets"]),
+        example("04-udp-echo-client", needs: ["MartletSockets"]),
+        example("06-async-udp-server", needs: ["MartletSockets"]),
 
         tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
         tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletTLS"]),
