@@ -35,7 +35,7 @@ public final class Once<Value: Sendable>: Sendable {
     private struct State: ~Copyable {
         var value: Value?
         var waiter: Waiter<Value>?
-        var hasValue = false
+        var isGiven = false
     }
     private let state = Mutex(State())
 
@@ -45,8 +45,8 @@ public final class Once<Value: Sendable>: Sendable {
     @discardableResult public func resume(returning value: Value) -> Bool {
         var waiter: Waiter<Value>?
         let isFirst = state.withLock { state in
-            if state.hasValue { return false }
-            state.hasValue = true
+            if state.isGiven { return false }
+            state.isGiven = true
             waiter = state.waiter.take()
             if waiter == nil { state.value = value }
             return true
@@ -60,11 +60,11 @@ public final class Once<Value: Sendable>: Sendable {
         await Waiter.wait { waiter in
             var waiter: Waiter<Value>? = consume waiter
             let value = state.withLock { state -> Value? in
-                guard !state.hasValue else { return state.value.take() }
+                if state.isGiven { return state.value.take() }
                 state.waiter = waiter.take()
                 return nil
             }
-            if let value, let waiter = waiter.take() { waiter.resume(returning: value) }
+            if let value { waiter.take()?.resume(returning: value) }
         }
     }
 }
