@@ -4,7 +4,7 @@ import MartletSockets
 
 let server = try Blocking.TCP.listen(on: Arguments.place)
 print("TCP server listening on \(server.address)")
-let client = try server.accept()
+var client = try server.accept()
 print("Connected by \(client.peer)")
 while let data = try client.read() {  // nil: the client ended
     print("Received: \(String(decoding: data, as: UTF8.self))")

@@ -2,6 +2,6 @@
 import ExampleArguments
 import MartletSockets
 
-let server = try Blocking.TCP.connect(to: Arguments.place)
+var server = try Blocking.TCP.connect(to: Arguments.place)
 try server.write("Hello, world")
 print("Received echo: \(String(decoding: try server.read() ?? [], as: UTF8.self))")

@@ -5,9 +5,9 @@ import MartletSockets
 
 @Sendable func talk(with peer: TCPConnection) async throws {
     print("Peer: \(peer.peer)")
-    try await peer.write("Hello from \(peer.local)\n")
+    try await peer.write("Hello, \(peer.peer)\n")
     try await peer.finishWriting()
-    for try await line in peer.inbound.lines() { print(String(decoding: line, as: UTF8.self)) }
+    for try await line in peer.inbound.lines() { print(line) }
 }
 do {
     try await TCP.withConnection(to: Arguments.place, talk)

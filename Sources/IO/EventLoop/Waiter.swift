@@ -32,13 +32,12 @@ public struct TaskMark: Equatable, Sendable {
 /// A value that one task waits for and that somebody gives, from any thread, before or after: the first value counts.
 /// For waits that are not the hot path: it is an object.
 public final class Once<Value: Sendable>: Sendable {
-    private enum State: ~Copyable {
-        case open
-        case waiting(Waiter<Value>)
-        case given(Value)
-        case taken
+    private struct State: ~Copyable {
+        var value: Value?
+        var waiter: Waiter<Value>?
+        var isGiven = false
     }
-    private let state = Mutex(State.open)
+    private let state = Mutex(State())
 
     public init() {}
 
@@ -46,12 +45,11 @@ public final class Once<Value: Sendable>: Sendable {
     @discardableResult public func resume(returning value: Value) -> Bool {
         var waiter: Waiter<Value>?
         let isFirst = state.withLock { state in
-            switch consume state {
-            case .open: state = .given(value); return true
-            case .waiting(let found): state = .taken; waiter = consume found; return true
-            case .given(let earlier): state = .given(earlier); return false
-            case .taken: state = .taken; return false
-            }
+            if state.isGiven { return false }
+            state.isGiven = true
+            waiter = state.waiter.take()
+            if waiter == nil { state.value = value }
+            return true
         }
         if let waiter = waiter.take() { waiter.resume(returning: value) }
         return isFirst
@@ -62,11 +60,8 @@ public final class Once<Value: Sendable>: Sendable {
         await Waiter.wait { waiter in
             var waiter: Waiter<Value>? = consume waiter
             let value = state.withLock { state -> Value? in
-                if case .given(let value) = consume state {
-                    state = .taken
-                    return value
-                }
-                state = .waiting(waiter.take()!)
+                if state.isGiven { return state.value.take() }
+                state.waiter = waiter.take()
                 return nil
             }
             if let value { waiter.take()?.resume(returning: value) }

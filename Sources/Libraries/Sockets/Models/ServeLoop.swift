@@ -16,19 +16,22 @@ extension Service where Machine: ~Copyable {
         let handle = handle
         return ServiceChannel(deadline: machine.pinned.value.deadline) { occasion, bytes, channel, loop throws in
             defer { channel.next.value = machine.pinned.value.deadline }
+            let slot = channel.slot
             switch occasion {
             case .bytes:
                 var failure: (any Error)?
-                let used = try loop.drive(&machine.pinned.value, over: bytes, slot: channel.slot) { event, machine in
-                    do { try handle(event, bytes, &machine, &loop[output: channel.slot]) } catch { failure = error }
+                let used = try loop.drive(&machine.pinned.value, over: bytes, slot: slot) { event, machine in
+                    // First, so that the answer is written into a buffer of the loop's pool.
+                    loop.willWrite(slot)
+                    do { try handle(event, bytes, &machine, &loop[output: slot]) } catch { failure = error }
                     return failure == nil
                 }
                 if let failure { throw failure }
                 return used
             case .end:
-                defer { if !loop[output: channel.slot].isEmpty { loop.willWrite(channel.slot) } }
-                try machine.pinned.value.receiveEnd(at: loop.now, into: &loop[output: channel.slot])
-            case .deadline: try loop.wake(&machine.pinned.value, slot: channel.slot)
+                defer { if !loop[output: slot].isEmpty { loop.willWrite(slot) } }
+                try machine.pinned.value.receiveEnd(at: loop.now, into: &loop[output: slot])
+            case .deadline: try loop.wake(&machine.pinned.value, slot: slot)
             }
             return 0
         }
@@ -51,7 +54,7 @@ extension Service where Machine: ~Copyable {
     /// The machine's deadline.
     @usableFromInline let next: Pinned<Instant>
     /// When a client that takes nothing is cut off.
-    private var stalledUntil = Instant.never
+    private let stalledUntil = Pinned(Instant.never)
     fileprivate var stallTimeout = Duration.zero
     fileprivate var left: ((CloseReason) -> Void)?
 
@@ -76,18 +79,18 @@ extension Service where Machine: ~Copyable {
     }
 
     override func wake(on loop: EventLoop) {
-        if stalledUntil <= loop.now { return loop.close(self, .failed(timedOut)) }
+        if stalledUntil.value <= loop.now { return loop.close(self, .failed(timedOut)) }
         do { _ = try turn(.deadline, Span(), self, loop) } catch { loop.finish(self, CloseReason(ending: error)) }
     }
 
-    override var deadline: Instant { min(next.value, stalledUntil) }
+    override var deadline: Instant { min(next.value, stalledUntil.value) }
 
     /// A handshake must come to its end too.
-    fileprivate func expectSecured(on loop: EventLoop) { stalledUntil = loop.now + stallTimeout }
+    fileprivate func expectSecured(on loop: EventLoop) { stalledUntil.value = loop.now + stallTimeout }
 
-    override func secured(on loop: EventLoop) { stalledUntil = .never }
+    override func secured(on loop: EventLoop) { stalledUntil.value = .never }
 
-    override func outputBlocked(_ blocked: Bool, on loop: EventLoop) { stalledUntil = blocked ? loop.now + stallTimeout : .never }
+    override func outputBlocked(_ blocked: Bool, on loop: EventLoop) { stalledUntil.value = blocked ? loop.now + stallTimeout : .never }
 
     override func closed(_ reason: CloseReason, on loop: EventLoop) { left?(reason) }
 }
