@@ -28,7 +28,7 @@ func example(_ folder: String, needs: [Target.Dependency]) -> Target {
 
 let program: [Target.Dependency] = [
     "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTT",
-    "MartletMQTTProtocol", "MartletServer", "MartletSockets", "MartletFramingProtocol",
+    "MartletMQTTProtocol", "MartletServer", "MartletSockets", "MartletFramingProtocol", "MartletTLS",
 ]
 
 let package = Package(
@@ -57,7 +57,9 @@ let package = Package(
         module("FramingProtocol", in: "Protocols/Framing", needs: ["MartletBytes"]),
 
         module("Driver", in: "Libraries/Driver", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
-        module("MQTT", in: "Libraries/MQTT", needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTTProtocol"]),
+        module(
+            "MQTT", in: "Libraries/MQTT",
+            needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletMQTTProtocol"]),
 
         module(
             "Sockets", in: "Libraries/Sockets",
@@ -77,7 +79,7 @@ let package = Package(
         module(
             "Server", in: "Broker/Server",
             needs: [
-                "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletCore", "MartletJournal",
+                "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletCore", "MartletJournal",
                 "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol",
             ]),
 
@@ -93,6 +95,13 @@ let package = Package(
             swiftSettings: unsafeRooms),
 
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
+        example("01-tcp-echo-server", needs: ["MartletSockets"]),
+        example("02-tcp-echo-client", needs: ["MartletSockets"]),
+        example("03-udp-echo-server", needs: ["MartletSockets"]),
+        example("04-udp-echo-client", needs: ["MartletSockets"]),
+        example("05-async-tcp-server", needs: ["MartletSockets"]),
+        example("06-async-udp-server", needs: ["MartletSockets"]),
+        example("07-peer-to-peer", needs: ["MartletSockets"]),
 
         tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
         tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletTLS"]),

@@ -102,15 +102,37 @@ private func refusal(subscribe words: String...) -> String {
         #expect(refusal(publish: "-t", "a", "-n", "-D", "publish", "nonsense", "x").contains("no such property"))
         #expect(refusal(subscribe: "-t", "a", "--will-qos", "1").contains("add --will-topic"))
         #expect(refusal(subscribe: "-t", "a", "-F", "%z").contains("%z is unknown"))
-        for flag in [["--cafile", "x"], ["--cert", "x"], ["--key", "x"], ["--insecure"], ["--ws"]] {
-            let sentence = refusal { () throws(CommandFailure) in
-                _ = try MQTTSubscribeOptions(Arguments(["-t", "a"] + flag, for: MQTTCommands.subscribe))
-            }
-            #expect(sentence.hasPrefix(flag[0]) && sentence.contains("this build has no"))
-        }
+        #expect(refusal(subscribe: "-t", "a", "--ws").contains("this build has no WebSocket"))
+        #expect(refusal(subscribe: "-t", "a", "--cert", "x") == "--cert needs its --key")
+        #expect(refusal(subscribe: "-t", "a", "--key", "x") == "--key needs its --cert")
+        #expect(refusal(subscribe: "-t", "a", "--cafile", "x", "--capath", "y").hasPrefix("--cafile and --capath"))
+        #expect(refusal(subscribe: "-t", "a", "--tls-version", "tlsv1.1").contains("the versions are tlsv1.2 and tlsv1.3"))
+        #expect(refusal(subscribe: "-L", "mqtt://a/b", "--cafile", "x").contains("write mqtts://"))
         #expect(refusal(subscribe: "-t", "a", "-c").contains("add -i ID"))
         #expect(refusal(subscribe: "-t", "a", "-P", "x").contains("[MQTT-3.1.2-22]"))
         #expect(refusal(subscribe: "-t", "a", "-P", "x", "-V", "5") == "accepted")
+    }
+
+    @Test("TLS is asked for by its flags, by mqtts:// and by port 8883, and takes that port") func tls() throws {
+        func parsed(_ words: String...) throws -> MQTTConnectionOptions {
+            try MQTTConnectionOptions.parse(Arguments(words, for: MQTTCommands.subscribe)).options
+        }
+        #expect(try parsed("-h", "a").tls == nil)
+        #expect(try parsed("-h", "a", "-p", "8883").tls == TLSClientOptions())
+        #expect(try parsed("-L", "mqtts://a/t").port == 8883)
+        #expect(try parsed("-L", "mqtts://a:9/t").port == 9)
+        #expect(try parsed("-L", "mqtts://a:9/t").tls?.trust == .system)
+        let full = try parsed("--cafile", "ca", "--cert", "c", "--key", "k", "--tls-version", "tlsv1.2", "--tls-alpn", "mqtt")
+        #expect(full.port == 8883)
+        #expect(full.tls?.trust == .file("ca"))
+        #expect(full.tls?.identity == TLSIdentity(certificate: "c", key: "k"))
+        #expect(full.tls?.maximumVersion == .tls12)
+        #expect(full.tls?.applicationProtocols == ["mqtt"])
+        #expect(try parsed("--capath", "d", "-p", "1").tls?.trust == .directory("d"))
+        #expect(try parsed("--capath", "d", "-p", "1").port == 1)
+        #expect(try parsed("--insecure").tls?.trust == TLSClientOptions.Trust.none)
+        #expect(try parsed("--insecure", "--cafile", "ca").tls?.trust == .file("ca"))
+        #expect(try parsed("--insecure", "--cafile", "ca").tls?.checksServerName == false)
     }
 
     @Test(arguments: [

@@ -16,7 +16,10 @@ EXAMPLES = brokers.ROOT / "Examples"
 LISTINGS = {
     "01-tcp-echo-server": 14,
     "02-tcp-echo-client": 8,
+    "03-udp-echo-server": 12,
+    "04-udp-echo-client": 8,
     "05-async-tcp-server": 25,
+    "06-async-udp-server": 20,
     "07-peer-to-peer": 15,
 }
 
@@ -55,7 +58,7 @@ CLIENTS = {
 }
 
 
-@pytest.mark.parametrize("server,client", itertools.product(SERVERS, CLIENTS))
+@pytest.mark.parametrize("server,client", list(itertools.product(SERVERS, CLIENTS)))
 def test_the_course_s_server_and_client(course_port, server, client):
     start_server, ready, received = SERVERS[server]
     start_client, printed = CLIENTS[client]
@@ -101,7 +104,7 @@ def test_the_course_s_asyncio_server_serves_many(course_port, server, clients):
             assert received == ["first", "Hello, world", "Hello, world", "Hello, world", " again"]
 
 
-@pytest.mark.parametrize("waits,finds", itertools.product(["example", "python"], repeat=2))
+@pytest.mark.parametrize("waits,finds", list(itertools.product(["example", "python"], repeat=2)))
 def test_two_peers_find_each_other(course_port, waits, finds):
     start = {"example": lambda: Program(example("peer-to-peer")), "python": lambda: python("peer", course_port)}
     with start[waits]() as first:

@@ -108,12 +108,18 @@ def test_both_ways_at_once(hundred_megabytes):
 
 
 def test_a_reader_that_leaves_ends_the_command():
-    with OneClient(lambda connection: [connection.sendall(b"x" * 1000) for _ in range(1000)] and None) as server:
+    def serve(connection):
+        try:
+            while True:
+                connection.sendall(b"x" * 1000)
+        except OSError:
+            pass
+
+    with OneClient(serve) as server:
         done = subprocess.run(
             f"{brokers.binary()} tcp connect 127.0.0.1:{server.port} </dev/null | head -c 10; exit ${{PIPESTATUS[0]}}",
             shell=True, executable="/bin/bash", capture_output=True, timeout=20)
         assert done.stdout == b"x" * 10 and done.returncode == 0
-        server.failure = None if isinstance(server.failure, (BrokenPipeError, ConnectionResetError)) else server.failure
 
 
 # Half-close
@@ -283,17 +289,22 @@ def test_v_tells_of_the_attempts_that_failed():
 
 
 def test_the_family_and_the_own_address_can_be_said():
-    for words, family, own in [(["-4"], socket.AF_INET, None), (["-6"], socket.AF_INET6, None), (["--bind", "127.0.0.9"], socket.AF_INET, "127.0.0.9")]:
+    cases = [
+        (["-4", "localhost"], socket.AF_INET, "127.0.0.1"),
+        (["-6", "::1"], socket.AF_INET6, "::1"),
+        (["--bind", "127.0.0.9", "localhost"], socket.AF_INET, "127.0.0.9"),
+    ]
+    for words, family, own in cases:
         seen = []
 
         def serve(connection):
             seen.append(connection.getpeername()[0])
             read_all(connection)
 
-        with OneClient(serve, family) as server, martlet("tcp", "connect", *words, f"localhost:{server.port}") as client:
+        with OneClient(serve, family) as server, martlet("tcp", "connect", *words, str(server.port)) as client:
             client.end_input()
             assert client.wait() == 0, client.errors
-        assert seen == [own or {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}[family]]
+        assert seen == [own]
     assert brokers.martlet("tcp", "connect", "-6", f"127.0.0.1:{brokers.free_port()}").returncode == 69
 
 
@@ -330,7 +341,7 @@ def test_a_certificate_is_believed_only_for_a_reason(certificates):
     for name, words, reason in cases:
         server, port = s_server(certificates, name=name)
         with server:
-            text = sentence(brokers.martlet("tcp", "connect", "--tls", *words, f"localhost:{port}", input=""), 1)
+            text = sentence(brokers.martlet("tcp", "connect", "--tls", *words, f"localhost:{port}", input=""), 69)
             assert reason in text and f"localhost:{port}" in text, text
     server, port = s_server(certificates, name="other")
     with server, martlet("tcp", "connect", "--insecure", f"localhost:{port}") as client:
@@ -355,13 +366,13 @@ def test_a_client_certificate(certificates):
         assert client.wait() == 0
     server, port = s_server(certificates, *words)
     with server, martlet("tcp", "connect", "--cafile", certificates.authority, f"localhost:{port}") as client:
-        assert client.wait() == 1
-        assert "client certificate" in client.errors.decode()
+        assert client.wait() == 69
+        assert "certificate" in client.errors.decode()
 
 
 def test_no_tls_at_the_other_end(certificates):
     with OneClient(lambda connection: connection.recv(1) and connection.sendall(b"220 hello\r\n")) as server:
-        text = sentence(brokers.martlet("tcp", "connect", "--tls", f"localhost:{server.port}", input=""), 1)
+        text = sentence(brokers.martlet("tcp", "connect", "--tls", f"localhost:{server.port}", input=""), 69)
         assert "TLS" in text
 
 
@@ -550,7 +561,7 @@ def test_bench_speaks_tls(certificates):
         result = bench(port, "--count", "1000", "-c", "4", "--depth", "4", "--cafile", certificates.authority)
         assert (result["sent"], result["received"], result["errors"]) == (1000, 1000, 0)
         done = brokers.martlet("bench", "tcp", f"127.0.0.1:{port}", "--tls", "--count", "10")
-        assert done.returncode == 1 and "not trusted" in done.stderr
+        assert done.returncode == 69 and "not trusted" in done.stderr
 
 
 def test_bench_without_a_server_is_69():

@@ -5,6 +5,8 @@ import MartletMQTTProtocol
 struct MQTTConnectionOptions: Equatable, Sendable {
     var host = "localhost"
     var port: UInt16 = 1883
+    /// `nil`: without TLS.
+    var tls: TLSClientOptions?
     /// `nil`: one of our own making.
     var clientID: String?
     var username: String?
@@ -22,32 +24,30 @@ struct MQTTConnectionOptions: Equatable, Sendable {
     /// Only errors that end the command are said.
     var isQuiet = false
 
-    static let options: [Command.Option] = [
-        .one("-h", "--host", value: "HOST", about: "the server (default: localhost)"),
-        .one("-p", "--port", value: "PORT", about: "its port (default: 1883)"),
-        .one("-L", "--url", value: "URL", about: "all at once: mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC"),
-        .one("-i", "--id", value: "ID", about: "client identifier (default: a random one)"),
-        .one("-u", "--username", value: "NAME", about: "user name"),
-        .one("-P", "--pw", value: "PASSWORD", about: "password"),
-        .one("-k", "--keepalive", value: "SECONDS", about: "keep-alive, 0 for none (default: 60)"),
-        .flag("-c", "--disable-clean-session", about: "keep the session after leaving; needs -i"),
-        .one("-x", "--session-expiry-interval", value: "SECONDS", about: "how long a v5 server keeps it; -1: for ever (default with -c)"),
-        .one("-V", "--protocol-version", value: "5|311|31", about: "version of MQTT, also mqttv5, mqttv311, mqttv31 (default: 311; rr: 5)"),
-        .group("-D", "--property", value: "COMMAND NAME VALUE", about: "an MQTT 5 property, mosquitto's syntax (sets -V 5), see below") {
-            $0.count > 1 && $0[1].lowercased() == "user-property" ? 4 : 3
-        },
-        .one("--will-topic", value: "TOPIC", about: "a will: published when this client is lost"),
-        .one("--will-payload", value: "TEXT", about: "the will's message (default: none)"),
-        .one("--will-qos", value: "0|1|2", about: "the will's quality of service (default: 0)"),
-        .flag("--will-retain", about: "the server keeps the will"),
-        .flag("-d", "--debug", about: "show packets on stderr"),
-        .flag("--quiet", about: "say nothing but the error that ends the command"),
-        .one("--cafile", value: "FILE", about: "TLS: this build has none and refuses"),
-        .one("--cert", value: "FILE", about: "TLS: refused"),
-        .one("--key", value: "FILE", about: "TLS: refused"),
-        .flag("--insecure", about: "TLS: refused"),
-        .flag("--ws", about: "WebSocket: this build has none and refuses"),
-    ]
+    static let options: [Command.Option] =
+        [
+            .one("-h", "--host", value: "HOST", about: "the server (default: localhost)"),
+            .one("-p", "--port", value: "PORT", about: "its port (default: 1883, with TLS 8883)"),
+            .one("-L", "--url", value: "URL", about: "all at once: mqtt[s]://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC"),
+            .one("-i", "--id", value: "ID", about: "client identifier (default: a random one)"),
+            .one("-u", "--username", value: "NAME", about: "user name"),
+            .one("-P", "--pw", value: "PASSWORD", about: "password"),
+            .one("-k", "--keepalive", value: "SECONDS", about: "keep-alive, 0 for none (default: 60)"),
+            .flag("-c", "--disable-clean-session", about: "keep the session after leaving; needs -i"),
+            .one("-x", "--session-expiry-interval", value: "SECONDS", about: "how long a v5 server keeps it; -1: for ever (default with -c)"),
+            .one("-V", "--protocol-version", value: "5|311|31", about: "version of MQTT, also mqttv5, mqttv311, mqttv31 (default: 311; rr: 5)"),
+            .group("-D", "--property", value: "COMMAND NAME VALUE", about: "an MQTT 5 property, mosquitto's syntax (sets -V 5), see below") {
+                $0.count > 1 && $0[1].lowercased() == "user-property" ? 4 : 3
+            },
+            .one("--will-topic", value: "TOPIC", about: "a will: published when this client is lost"),
+            .one("--will-payload", value: "TEXT", about: "the will's message (default: none)"),
+            .one("--will-qos", value: "0|1|2", about: "the will's quality of service (default: 0)"),
+            .flag("--will-retain", about: "the server keeps the will"),
+            .flag("-d", "--debug", about: "show packets on stderr"),
+            .flag("--quiet", about: "say nothing but the error that ends the command"),
+        ] + MQTTTLSOptions.options + [
+            .flag("--ws", about: "WebSocket: this build has none and refuses")
+        ]
 
     static let footnote = """
         properties, -D COMMAND NAME VALUE:
@@ -62,26 +62,27 @@ struct MQTTConnectionOptions: Equatable, Sendable {
 
     /// The options, and the topic in `-L`.
     static func parse(_ arguments: Arguments, version: MQTTVersion = .v3_1_1) throws(CommandFailure) -> (options: Self, topic: String?) {
-        for flag in ["--cafile", "--cert", "--key", "--insecure"] where arguments.has(flag) {
-            throw .usage("\(flag): this build has no TLS; leave it out, and connect to a port without TLS")
-        }
         if arguments.has("--ws") { throw .usage("--ws: this build has no WebSocket; leave it out, and connect to the server's MQTT port") }
         var options = Self()
         options.version = version
         var topic: String?
+        var isSecure = false
         if let url = arguments.text("-L") {
             if arguments.has("-h") || arguments.has("-p") { throw .usage("-L says host and port: leave out -h and -p") }
             do throws(MQTTClientError) {
                 let place = try MQTTServerURL(url)
                 (options.host, options.port, options.username, options.password) = (place.host, place.port, place.userName, place.password)
-                topic = place.topic
+                (topic, isSecure) = (place.topic, place.isSecure)
             } catch { throw .usage("-L: \(error)") }
         }
         if let host = arguments.text("-h") {
             if host.isEmpty { throw .usage("-h: the host is empty") }
             options.host = host
         }
-        if let port = try arguments.integer("-p", in: 1...65_535) { options.port = UInt16(port) }
+        let port = try arguments.integer("-p", in: 1...65_535).map { UInt16($0) }
+        // As mosquitto's: 8883 is MQTT over TLS, whatever else is said.
+        options.tls = try MQTTTLSOptions.parse(arguments, isAsked: isSecure || port == 8883)
+        if let port { options.port = port } else if options.tls != nil, arguments.text("-L") == nil { options.port = 8883 }
         if let seconds = try arguments.integer("-k", in: 0...65_535) { options.keepAliveSeconds = seconds }
         options.clientID = arguments.text("-i")
         options.username = arguments.text("-u") ?? options.username

@@ -161,6 +161,7 @@ extension MQTTConnectionOptions {
         let longest = Duration.seconds(Int64(UInt32.max))
         options.sessionExpiry = sessionExpiry ?? properties.sessionExpiry ?? (cleanSession ? .zero : longest)
         options.will = will
+        options.tls = tls
         options.userProperties = properties.connectUserProperties
         if let maximum = properties.receiveMaximum { options.receiveMaximum = maximum }
         if let maximum = properties.packetSizeMax { options.packetSizeMax = maximum }

@@ -14,7 +14,8 @@ struct Martlet {
         ServeCommand.command,
         MQTTCommands.publish, MQTTCommands.subscribe, MQTTCommands.request,
         TCPEcho.command, TCPConnectCommand.command, TCPListenCommand.command,
-        MQTTBenchOptions.command, TCPBench.command, ModelsBenchOptions.command,
+        UDPEcho.command, UDPConnectCommand.command, UDPListenCommand.command,
+        MQTTBenchOptions.command, TCPBench.command, UDPBench.command, ModelsBenchOptions.command,
     ]
 
     static func main() { exit(run(CommandLine.arguments.dropFirst().map { $0 })) }

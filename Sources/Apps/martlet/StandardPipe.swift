@@ -17,13 +17,16 @@ final class StandardPipe: Sendable {
     enum End: Sendable { case sentAll, receivedAll, nobodyReads, idle }
 
     private let options: Options
-    /// Ends the reading of stdin.
-    let stop = InputStop()
+    private let stop: InputStop
     private let input = StandardPipe.thread(), output = StandardPipe.thread()
     private let lastMove = Atomic<Int64>(cl_monotonic_ns())
     private let received = Atomic<Int>(0), sent = Atomic<Int>(0)
 
-    init(_ options: Options) { self.options = options }
+    /// `stop` ends the reading of stdin. Starts threads: not before `ProcessSetup.prepare`.
+    init(_ options: Options, until stop: InputStop) {
+        self.options = options
+        self.stop = stop
+    }
 
     var counts: (sent: Int, received: Int) { (sent.load(ordering: .relaxed), received.load(ordering: .relaxed)) }
 
@@ -36,10 +39,10 @@ final class StandardPipe: Sendable {
     }
 
     /// Until both ways are at their end. At a terminal, and where stdin is not asked, the peer's end is the end. Answers false if the time is up.
-    func run(_ connection: TCPConnection) async throws -> Bool {
+    func run(_ connection: TCPConnection, _ report: TCPReport?) async throws -> Bool {
         try await withThrowingTaskGroup(of: End.self) { group in
-            group.addTask(executorPreference: input.loop) { [self] in try await send(to: connection) }
-            group.addTask(executorPreference: output.loop) { [self] in try await receive(from: connection) }
+            group.addTask(executorPreference: input.loop) { [self] in try await send(to: connection, report) }
+            group.addTask(executorPreference: output.loop) { [self] in try await receive(from: connection, report) }
             if let idleMax = options.idleMax { group.addTask { [self] in try await idle(for: idleMax) } }
             var hasSent = InputFile.isStandardInputTerminal, hasReceived = false
             defer {
@@ -58,7 +61,7 @@ final class StandardPipe: Sendable {
         }
     }
 
-    private func send(to connection: TCPConnection) async throws -> End {
+    private func send(to connection: TCPConnection, _ report: TCPReport?) async throws -> End {
         let file = InputFile.standardInput(until: stop)
         while !Task.isCancelled {
             let chunk = try file.read(atMost: 1 << 17)
@@ -66,13 +69,15 @@ final class StandardPipe: Sendable {
             try await connection.write(chunk)
             moved(sent, chunk.count)
         }
+        report?.observe(connection)
         if options.halfCloses, !Task.isCancelled { try await connection.finishWriting() }
         return .sentAll
     }
 
-    private func receive(from connection: TCPConnection) async throws -> End {
+    private func receive(from connection: TCPConnection, _ report: TCPReport?) async throws -> End {
         for try await chunk in connection.inbound {
             moved(received, chunk.count)
+            report?.observe(connection)
             guard StandardStream.output.write(chunk.span) else { return .nobodyReads }
         }
         return .receivedAll

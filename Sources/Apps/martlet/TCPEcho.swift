@@ -4,6 +4,7 @@ import MartletFramingProtocol
 import MartletLogging
 import MartletNet
 import MartletSockets
+import MartletTLS
 import Synchronization
 
 /// `martlet tcp echo`: one service, and the four ways to wait for its clients.
@@ -22,6 +23,8 @@ enum TCPEcho {
         options: Place.options + [
             .one("--model", value: "MODEL", about: "blocking, polling, threads or loop (default: loop)"),
             .one("--loops", value: "N", about: "model loop: event loops, one thread each (default: 1)"),
+            .one("--tls-cert", value: "FILE", about: "model loop: serve TLS with this certificate chain (PEM)"),
+            .one("--tls-key", value: "FILE", about: "its private key (PEM)"),
             .flag("-v", "--verbose", about: "a line on stderr for each client that comes and goes"),
         ],
         examples: [
@@ -32,8 +35,8 @@ enum TCPEcho {
         ],
         footnote: {
             """
-            models: blocking waits in recv for one client, the next is served when it has gone; polling asks all clients in turn and never
-            waits; threads waits in recv with a thread for each client; loop waits for all clients at once (epoll).
+            models: blocking waits in recv for one client, the next is served when it has gone; polling asks all clients in turn
+            and never waits; threads waits in recv with a thread for each client; loop waits for all at once (epoll).
 
             """
         },
@@ -45,6 +48,7 @@ enum TCPEcho {
         var options = ServeOptions()
         options.loopCount = try arguments.integer("--loops", in: 1...64) ?? 1
         if arguments.has("--loops"), model != .loop { throw .usage("tcp echo: --loops goes with --model loop") }
+        options.layer = try layer(arguments, model)
         let isVerbose = arguments.has("-v")
         // Without -v the first refusal alone: a system that is out of threads is so for everybody.
         let hasToldRefusal = Atomic<Bool>(false)
@@ -72,16 +76,23 @@ enum TCPEcho {
         return model
     }
 
+    /// `--tls-cert`, `--tls-key`: what each client's bytes go through.
+    private static func layer(_ arguments: Arguments, _ model: ServerModel) throws(CommandFailure) -> (@Sendable () -> StreamLayer)? {
+        let (certificate, key) = (arguments.text("--tls-cert"), arguments.text("--tls-key"))
+        guard certificate != nil || key != nil else { return nil }
+        guard let certificate, let key else { throw .usage("tcp echo: --tls-cert and --tls-key go together") }
+        guard model == .loop else { throw .usage("tcp echo: TLS goes with --model loop") }
+        do throws(TLSError) {
+            let context = try TLSContext(server: TLSServerOptions(identity: TLSIdentity(certificate: certificate, key: key)))
+            return { context.makeLayer() }
+        } catch { throw CommandFailure(ExitCode.failed, "tcp echo: \(error)") }
+    }
+
     private static func bind(_ place: Place) throws(CommandFailure) -> BoundSocket {
         do throws(NetError) {
-            switch place {
-            case .internet(let host, let port): if let first = try SocketAddress.resolve(host, port: port).first { return try BoundSocket(first) }
-            case .unix(let path): if let address = SocketAddress(unix: path.hasPrefix("@") ? "\0" + path.dropFirst() : path) { return try BoundSocket(address) }
-            }
-        } catch {
-            let code = error.kind == .permissionDenied ? ExitCode.notPermitted : error.kind == .unresolvable ? ExitCode.peerUnreachable : ExitCode.failed
-            throw CommandFailure(code, "tcp echo: \(error)")
-        }
+            if let address = try place.address(phase: .listen) { return try BoundSocket(address) }
+            if case .internet(let host, let port) = place, let address = try SocketAddress.resolve(host, port: port).first { return try BoundSocket(address) }
+        } catch { throw CommandFailure(SocketEnd.code(of: error), "tcp echo: \(error)") }
         throw .usage("tcp echo: \(place) is no place to listen on")
     }
 }

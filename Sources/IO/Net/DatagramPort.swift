@@ -50,8 +50,7 @@ public final class DatagramPort: Sendable {
         override func received(_ datagram: borrowing ArrivedDatagram, on loop: EventLoop) {
             let sender = socket.peer ?? datagram.sender
             if datagram.isTruncated {
-                let detail = "a datagram of \(datagram.sentCount) bytes, datagramMax is \(socket.options.datagramMax)"
-                arrivals.append(.failure(NetError(.truncated, .read, "\(sender)", errno: CInt(CL_EMSGSIZE), detail: detail)))
+                arrivals.append(.failure(NetError(truncatedAt: socket.options.datagramMax, datagram.sentCount, "\(sender)")))
             } else {
                 arrivals.append(.datagram(datagram.bytes.array, sender))
             }
@@ -164,7 +163,7 @@ public final class DatagramPort: Sendable {
         channel().send(bytes, to: address, on: loop)
     }
 
-    private static func sendNow(_ bytes: Span<UInt8>, _ address: SocketAddress?, by descriptor: Int32) -> Int32 {
+    static func sendNow(_ bytes: Span<UInt8>, _ address: SocketAddress?, by descriptor: Int32) -> Int32 {
         var raw = address?.raw ?? cl_address()
         return withUnsafeTemporaryAllocation(byteCount: 128, alignment: 8) { name in
             let nameCount = address == nil ? 0 : cl_encode_address(&raw, name.baseAddress)

@@ -120,6 +120,7 @@ public final class Listener: Channel {
     }
 
     public override func closed(_ reason: CloseReason, on loop: EventLoop) {
-        if let unixPath { _ = cl_unlink_socket(unixPath) }
+        // Still open, and so still alive to `cl_unlink_socket`.
+        if let unixPath { _ = unlink(unixPath) }
     }
 }

@@ -168,13 +168,17 @@ extension NetError: CustomStringConvertible {
         case (.addressNotAvailable, _): "bind 0.0.0.0, [::] or an address that `ip address` lists"
         case (.permissionDenied, .listen), (.permissionDenied, .bind):
             isPath ? "may this user write to the directory?" : "ports below 1024 need root or CAP_NET_BIND_SERVICE"
+        case (.permissionDenied, .connect) where address.hasPrefix("255.") || address.contains(".255:"): "broadcast has to be allowed"
         case (.permissionDenied, .connect): isPath ? "may this user write to the socket?" : "does a firewall on this machine forbid it?"
+        case (.permissionDenied, .write): "is it a broadcast address? that has to be allowed"
         case (.certificateExpired, _): "renew it, or set this machine's clock"
         case (.certificateWrongHost, _): "use the name that is in the certificate, or set serverName"
         case (.certificateUntrusted, _): "trust its authority with a CA file, if it is yours"
         case (.certificateRequired, _): "give an identity: a certificate and its key"
         case (.tooLong, .connect), (.tooLong, .listen), (.tooLong, .bind): "a Unix path has at most 107 bytes"
         case (.tooLong, .read): "raise the limit, if the peer may send so much"
+        case (.tooLong, .write): "split it over several datagrams"
+        case (.truncated, .read) where errno == 90: "raise it to have such datagrams whole"  // EMSGSIZE
         case (.truncated, .read): "the peer ended the stream too early"
         case (.closed, _): "use the connection inside of its scope, and write before finishWriting"
         default: ""

@@ -1,6 +1,7 @@
 internal import MartletEventLoop
 internal import MartletMQTTProtocol
 internal import MartletNet
+internal import MartletTLS
 internal import Synchronization
 
 /// A client of an MQTT server, 5, 3.1.1 or 3.1.
@@ -17,7 +18,7 @@ internal import Synchronization
 ///
 /// A connection that is lost is made again (`MQTTReconnect`) and calls go on waiting meanwhile: what was under way is sent
 /// again if the server kept the session; if it did not, subscriptions are made and unacknowledged messages published anew.
-/// Not here: TLS, WebSocket.
+/// Not here: WebSocket.
 public final class MQTTClient: Sendable {
     private struct Outbox: Sendable {
         var publications: [MQTTPublication] = []
@@ -54,7 +55,7 @@ public final class MQTTClient: Sendable {
 
     // MARK: Connecting
 
-    /// Connects to `mqtt://[USER[:PASSWORD]@]HOST[:PORT]`, runs `body`, says DISCONNECT and closes, also when `body` throws.
+    /// Connects to `mqtt://[USER[:PASSWORD]@]HOST[:PORT]`, or `mqtts://` for TLS, runs `body`, says DISCONNECT and closes, also when `body` throws.
     /// Without a client identifier it makes a random one. Throws `MQTTClientError`, or what `body` throws.
     public static func withConnection<Result>(
         to url: String, clientID: String? = nil, options: MQTTClientOptions = MQTTClientOptions(), _ body: (MQTTClient) async throws -> Result
@@ -63,22 +64,33 @@ public final class MQTTClient: Sendable {
         guard place.topic == nil else { throw MQTTClientError.urlInvalid(place.shown, reason: "it has a path") }
         var options = options
         if let userName = place.userName { (options.userName, options.password) = (userName, place.password) }
+        if place.isSecure, options.tls == nil { options.tls = TLSClientOptions() }
         return try await withConnection(host: place.host, port: place.port, clientID: clientID, options: options, body)
     }
 
-    /// The same without a URL. `host`: a name, or an IPv4 or IPv6 address without brackets.
+    /// The same without a URL. `host`: a name, or an IPv4 or IPv6 address without brackets. `port`: 1883 if none is named, with TLS 8883.
     public static func withConnection<Result>(
-        host: String, port: UInt16 = 1883, clientID: String? = nil, options: MQTTClientOptions = MQTTClientOptions(),
+        host: String, port: UInt16? = nil, clientID: String? = nil, options: MQTTClientOptions = MQTTClientOptions(),
         _ body: (MQTTClient) async throws -> Result
     ) async throws -> Result {
+        let port = port ?? (options.tls == nil ? 1883 : 8883)
+        var makeLayer: (@Sendable () -> StreamLayer)?
+        if let tls = options.tls {
+            do throws(TLSError) {
+                let context = try TLSContext(client: tls)
+                makeLayer = { context.makeLayer(serverName: host) }
+            } catch { throw MQTTClientError.tlsUnusable(error) }
+        }
         let server = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         return try await withConnection(
-            by: MQTTPlace.host(host, port), server: server, on: MQTTClientThreads.loop, clientID: clientID, options: options, body)
+            by: MQTTPlace.host(host, port), under: makeLayer, server: server,
+            on: MQTTClientThreads.loop, clientID: clientID, options: options, body)
     }
 
-    /// Over streams that `dial` makes, on a loop whose tenant is an `MQTTClientTenant`.
+    /// Over streams that `dial` makes, each with a layer by `makeLayer`, on a loop whose tenant is an `MQTTClientTenant`.
     static func withConnection<Result>(
-        by dial: @escaping MQTTDial, server: String, on loop: EventLoop, clientID: String?, options: MQTTClientOptions,
+        by dial: @escaping MQTTDial, under makeLayer: (@Sendable () -> StreamLayer)? = nil, server: String, on loop: EventLoop, clientID: String?,
+        options: MQTTClientOptions,
         _ body: (MQTTClient) async throws -> Result
     ) async throws -> Result {
         let clientID = clientID ?? "martlet-\(String(UInt64.random(in: 0...(.max)), radix: 36))"
@@ -86,7 +98,7 @@ public final class MQTTClient: Sendable {
         let reply = MQTTReply<Void>()
         loop.execute { loop in
             guard let tenant = MQTTClientTenant.on(loop) else { return reply.resolve(.failure(.closed)) }
-            tenant.add(MQTTClientSession(client, clientID, options, tenant, on: loop, dial: dial, connecting: reply))
+            tenant.add(MQTTClientSession(client, clientID, options, tenant, on: loop, dial: dial, makeLayer: makeLayer, connecting: reply))
         }
         do {
             try await reply.value()

@@ -2,6 +2,7 @@ internal import MartletBytes
 internal import MartletDriver
 internal import MartletEventLoop
 internal import MartletMQTTProtocol
+internal import MartletNet
 
 /// One connection to a server: its machine on the loop, and the session it speaks for.
 ///
@@ -14,11 +15,13 @@ final class MQTTClientChannel: Channel {
     private var ending: MQTTClientError?
     private var leaving: MQTTReply<Void>?
     private var leaveDeadline = Instant.never
+    private let began: Instant
 
     init(_ session: MQTTClientSession, _ options: MQTTClientOptions, now: Instant) {
         self.session = session
         self.options = options
         loop = session.loop
+        began = now
         var limits = MQTTLimits()
         limits.connectTimeout = options.connectTimeout
         // Before v5 the server is not told: what it may send is bounded by its own limits.
@@ -72,16 +75,20 @@ final class MQTTClientChannel: Channel {
         if loop.now >= leaveDeadline { return loop.close(self, .finished) }
         // Who does not listen cannot say that the server is silent.
         if session.isReadingPaused { machine.heard(at: loop.now) }
-        let isOpen = session.isOpen
+        let isOpen = session.isOpen, isSecured = loop.layer(of: slot)?.isOpen ?? true
         let before = loop[output: slot].count
         do throws(MQTTViolation) {
             try loop.wake(&machine, slot: slot)
             if loop[output: slot].count > before { session.trace("sending PINGREQ") }
         } catch {
-            end(
-                isOpen
-                    ? .connectionLost(server: session.client.server, .violation(error))
-                    : .noAnswer(server: session.client.server, after: options.connectTimeout))
+            let server = session.client.server
+            if isOpen {
+                end(.connectionLost(server: server, .violation(error)))
+            } else if isSecured {
+                end(.noAnswer(server: server, after: options.connectTimeout))
+            } else {
+                end(.unreachable(NetError(.timedOut, .handshake, server, elapsed: loop.now - began)))
+            }
         }
     }
 
@@ -92,6 +99,8 @@ final class MQTTClientChannel: Channel {
             switch reason {
             case _ where ending != nil: ending ?? .closed
             case .failed(let errno): .connectionLost(server: server, .failed(errno: errno))
+            case .layerFailed(let failure) where failure.isAboutCertificate || failure.kind == .handshakeFailed:
+                .unreachable(NetError(failure, .handshake, server, elapsed: loop.now - began))
             case .layerFailed(let failure): .connectionLost(server: server, .layerFailed(failure))
             case .finished, .stopping: .closed
             case .ended, .refused: .connectionLost(server: server, .ended)

@@ -1,12 +1,15 @@
 public import MartletEventLoop
 public import MartletMQTTProtocol
 public import MartletNet
+public import MartletTLS
 
 /// Why a client's call failed. `description` is one sentence: what was tried, what came back, what to do.
 public enum MQTTClientError: Error, Sendable {
     /// The URL cannot be used; the text says why.
     case urlInvalid(String, reason: String)
-    /// No address of the server took the connection, or its name has none.
+    /// The options' certificates or keys cannot be used.
+    case tlsUnusable(TLSError)
+    /// No address of the server took the connection, its name has none, or TLS with it failed.
     case unreachable(NetError)
     /// The server took the connection and did not answer CONNECT.
     case noAnswer(server: String, after: Duration)
@@ -70,7 +73,8 @@ public enum MQTTClientError: Error, Sendable {
 extension MQTTClientError: CustomStringConvertible {
     public var description: String {
         switch self {
-        case .urlInvalid(let url, let reason): "cannot use the URL \"\(url)\": \(reason); expected mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC]"
+        case .urlInvalid(let url, let reason): "cannot use the URL \"\(url)\": \(reason); expected mqtt[s]://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC]"
+        case .tlsUnusable(let error): "cannot use TLS: \(error)"
         case .unreachable(let error): "\(error)"
         case .noAnswer(let server, let time): "connected to \(server), but no answer to CONNECT came within \(time); is it an MQTT server?"
         case .refused(let server, let reason, let text):

@@ -1,4 +1,5 @@
 public import MartletMQTTProtocol
+public import MartletTLS
 
 /// What a connection asks of the server, and of this side.
 public struct MQTTClientOptions: Sendable {
@@ -18,6 +19,8 @@ public struct MQTTClientOptions: Sendable {
     /// For each address until it is connected, and then for the server's answer.
     public var connectTimeout = Duration.seconds(10)
     public var reconnect = MQTTReconnect()
+    /// `nil`: no TLS, unless the URL is `mqtts://`.
+    public var tls: TLSClientOptions?
     public var will: MQTTWillMessage?
     /// v5 alone: name and value, for the server.
     public var userProperties: [MQTTUserProperty] = []

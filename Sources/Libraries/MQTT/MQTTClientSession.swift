@@ -19,6 +19,7 @@ final class MQTTClientSession {
     unowned let loop: EventLoop
     private unowned let tenant: MQTTClientTenant
     private let dial: MQTTDial
+    private let makeLayer: (@Sendable () -> StreamLayer)?
     private var phase = Phase.dialing
     private var channel: MQTTClientChannel?
     private var connecting: MQTTReply<Void>?
@@ -43,7 +44,7 @@ final class MQTTClientSession {
 
     init(
         _ client: MQTTClient, _ clientID: String, _ options: MQTTClientOptions, _ tenant: MQTTClientTenant, on loop: EventLoop, dial: @escaping MQTTDial,
-        connecting: MQTTReply<Void>
+        makeLayer: (@Sendable () -> StreamLayer)?, connecting: MQTTReply<Void>
     ) {
         self.client = client
         self.clientID = clientID
@@ -51,6 +52,7 @@ final class MQTTClientSession {
         self.tenant = tenant
         self.loop = loop
         self.dial = dial
+        self.makeLayer = makeLayer
         self.connecting = connecting
         publishing = MQTTPublishing(options)
         subscriptions = MQTTSubscriptions(options.version)
@@ -92,7 +94,7 @@ final class MQTTClientSession {
 
     private func open(_ descriptor: Int32, _ authenticationData: [UInt8]?) {
         let channel = MQTTClientChannel(self, options, now: loop.now)
-        guard loop.add(channel, descriptor: descriptor) != nil else { return end(.closed) }
+        guard loop.add(channel, Transport(descriptor: descriptor, layer: makeLayer?())) != nil else { return end(.closed) }
         self.channel = channel
         phase = .opening
         aliases = [:]

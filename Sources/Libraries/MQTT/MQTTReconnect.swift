@@ -1,5 +1,6 @@
 internal import MartletEventLoop
 internal import MartletMQTTProtocol
+internal import MartletNet
 
 /// What a client does when its connection is lost: it connects again, waiting longer after each attempt that fails.
 ///
@@ -44,7 +45,8 @@ extension MQTTClientError {
     /// Whether the same CONNECT may succeed later.
     var isCurable: Bool {
         switch self {
-        case .unreachable, .noAnswer: true
+        case .unreachable(let error): ![.certificateExpired, .certificateWrongHost, .certificateUntrusted, .certificateRequired].contains(error.kind)
+        case .noAnswer: true
         case .connectionLost(_, let loss):
             switch loss {
             case .disconnected(let reason, _): !Self.incurable.contains(reason)

@@ -1,8 +1,11 @@
-/// `mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC]`. Percent signs are decoded in user and password alone: a topic may hold them.
-/// Not here: TLS, WebSocket and Unix sockets.
+/// `mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC]`, or `mqtts://` for TLS. Percent signs are decoded in user and password alone: a topic may hold them.
+/// Not here: WebSocket and Unix sockets.
 public struct MQTTServerURL: Equatable, Sendable {
     public private(set) var host = ""
+    /// 1883 if none is named, with TLS 8883.
     public private(set) var port: UInt16 = 1883
+    /// `mqtts`.
+    public private(set) var isSecure = false
     public private(set) var userName: String?
     public private(set) var password: String?
     /// What stands behind the slash; `nil` if nothing does.
@@ -16,7 +19,11 @@ public struct MQTTServerURL: Equatable, Sendable {
         self.shown = shown
         func fail(_ reason: String) -> MQTTClientError { .urlInvalid(shown, reason: reason) }
         guard let scheme = url.firstRange(of: "://") else { throw fail("it has no scheme") }
-        guard url[..<scheme.lowerBound] == "mqtt" else { throw fail("\"\(url[..<scheme.lowerBound])\" is not a scheme of this build") }
+        switch url[..<scheme.lowerBound] {
+        case "mqtt": break
+        case "mqtts": (isSecure, port) = (true, 8883)
+        case let other: throw fail("\"\(other)\" is not a scheme of this build")
+        }
         var place = url[scheme.upperBound...]
         if let slash = place.firstIndex(of: "/") {
             let rest = place[place.index(after: slash)...]

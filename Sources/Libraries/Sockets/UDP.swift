@@ -23,6 +23,13 @@ public enum UDP {
         try await DatagramScope.serve(try await DatagramScope.bound(to: try Place(place, phase: .bind), options), ready: ready, body)
     }
 
+    /// The same with a socket that is bound already.
+    public static func serve<Result: Sendable>(
+        _ socket: DatagramSocket, ready: (@Sendable (SocketAddress) -> Void)? = nil, _ body: @escaping @Sendable (UDPSocket) async throws -> Result
+    ) async throws -> Result {
+        try await DatagramScope.serve(socket, ready: ready, body)
+    }
+
     /// Binds a socket to `place` and runs `body` with it where the caller runs.
     public static func withSocket<Result>(
         on place: String, options: DatagramOptions = DatagramOptions(), _ body: (UDPSocket) async throws -> Result
@@ -111,7 +118,7 @@ enum DatagramScope {
         let loops = SocketLoops.lend(1)
         let port = DatagramPort(socket, on: loops[0])
         ready?(port.local)
-        let task = Task(executorPreference: loops[0]) { try await body(UDPSocket(port)) }
+        let task = Task(executorPreference: loops[0].tasks) { try await body(UDPSocket(port)) }
         let result = await withTaskCancellationHandler {
             await task.result
         } onCancel: {

@@ -10,7 +10,7 @@ struct ModelsPlot {
     private let clientCounts: [Int]
     private let options: ModelsBenchOptions
 
-    private static let width = 960.0, height = 700.0
+    private static let width = 972.0, height = 700.0
     private static let panelWidth = 392.0, panelHeight = 218.0
 
     init(_ cells: [ModelsBenchCell], _ options: ModelsBenchOptions) {
@@ -48,9 +48,11 @@ struct ModelsPlot {
             clientCounts.last ?? 0 > options.busyMax
             ? "\(options.busyMax) of the clients talk (all, where there are fewer), the others are connected and silent: each"
             : "Every client"
-        let note = "\(talking) sends \(options.size) bytes and waits for the echo. Blocking answers one client; the others wait."
-        text += "<text class=\"quiet\" x=\"76\" y=\"\(Int(Self.height) - 12)\" font-size=\"12\">\(note)</text>\n</svg>\n"
-        return text
+        let note = "\(talking) sends \(options.size) bytes and waits for the echo."
+        for (line, words) in [note, "Blocking answers one client; the others wait. All axes are logarithmic."].enumerated() {
+            text += "<text class=\"quiet\" x=\"76\" y=\"\(Int(Self.height) - 30 + 18 * line)\" font-size=\"12\">\(words)</text>\n"
+        }
+        return text + "</svg>\n"
     }
 
     private var legend: String {
@@ -62,7 +64,7 @@ struct ModelsPlot {
             let name = names[model] ?? model.rawValue
             text += "<polyline class=\"\(model.rawValue)\" points=\"\(x),32 \(x + 30),32\"/>\(mark(model, x + 15, 32))"
             text += "<text x=\"\(x + 38)\" y=\"36.5\">\(name)</text>\n"
-            x += 38 + 7.2 * Double(name.count) + 26
+            x += 38 + 6.6 * Double(name.count) + 24
         }
         return text
     }
