@@ -79,7 +79,7 @@ let package = Package(
         module(
             "Server", in: "Broker/Server",
             needs: [
-                "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletCore", "MartletJournal",
+                "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletCore", "MartletJournal",
                 "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol",
             ]),
 

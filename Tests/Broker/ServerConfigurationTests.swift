@@ -90,6 +90,12 @@ private func refusal(listener: String) -> String {
         #expect(try !configuration([("--user", "users", ["a:1"])]).acceptsAnonymous)
     }
 
+    @Test func `certificates are read when the configuration is`() {
+        #expect(
+            refusal([("--listen", "listen", ["mqtts://127.0.0.1?cert=/no/such.pem&key=b"])])
+                == "--listen: mqtts: cannot read the certificate /no/such.pem: no such file or directory")
+    }
+
     @Test func `two listeners on one place are refused, on free ports allowed`() throws {
         #expect(refusal([("--listen", "listen", ["mqtt://127.0.0.1:1", "mqtt://127.0.0.1:1"])]).contains("two listeners share mqtt://127.0.0.1:1"))
         _ = try configuration([("--listen", "listen", ["mqtt://127.0.0.1:0", "mqtt://127.0.0.1:0"])])
@@ -109,7 +115,9 @@ private func refusal(listener: String) -> String {
 
     @Test(arguments: [
         ("127.0.0.1:1883", "is not a listener's URL"), ("mqt://127.0.0.1", "unknown scheme; did you mean \"mqtt\"?"), ("gopher://x", "unknown scheme"),
-        ("amqp://127.0.0.1", "this build does not serve amqp yet, only mqtt"), ("mqtts://127.0.0.1", "does not serve mqtts yet"),
+        ("amqp://127.0.0.1", "this build does not serve amqp yet, only mqtt, mqtts"), ("mqtts://127.0.0.1", "needs a certificate and its key"),
+        ("mqtts://127.0.0.1?cert=a", "needs a certificate and its key"), ("mqtts://127.0.0.1?cert=a&key=b&verify=required", "add ca=FILE"),
+        ("mqtts://127.0.0.1?cert=a&key=b&ca=c&verify=maybe", "verify is required or optional"),
         ("mqtt://:1883", "names no address"), ("mqtt://*:1883", "neither a name nor an address"), ("mqtt://a:b@c", "port that is not a number"),
         ("mqtt://x:65536", "port that is not a number"), ("mqtt://x:-1", "port that is not a number"), ("mqtt://x:", "port that is not a number"),
         ("mqtt://[::1", "neither a name"), ("mqtt://[::1]1883", "something other than a port"), ("mqtt://[x]:1", "no IPv6 address"),

@@ -22,6 +22,7 @@ enum ServeCommand {
         examples: [
             ("martlet serve", "everything on loopback, in memory"),
             ("martlet serve --listen mqtt://0.0.0.0:1883 --user meter:secret", "for the network, with a password"),
+            ("martlet serve --listen 'mqtts://0.0.0.0:8883?cert=server.pem&key=server.key' --user meter:secret", "by TLS; SIGHUP renews the certificate"),
             ("martlet serve --config martlet.yaml --check", "is this file right?"),
             ("MARTLET_MQTT_PACKETSIZEMAX=16MiB martlet serve", "one limit by the environment"),
         ],

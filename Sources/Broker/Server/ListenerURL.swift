@@ -1,4 +1,5 @@
 public import MartletSettings
+public import MartletTLS
 
 /// Where to listen, as it is written: `mqtt://127.0.0.1:1883`, `mqtt://[::1]:0`, `mqtt+unix:///run/martlet.sock`.
 ///
@@ -8,7 +9,7 @@ public struct ListenerURL: Sendable, Equatable, CustomStringConvertible {
     public enum Scheme: String, CaseIterable, Sendable {
         case mqtt, mqtts, amqp, amqps, http, https, zmq
 
-        public var isBuilt: Bool { self == .mqtt }
+        public var isBuilt: Bool { self == .mqtt || self == .mqtts }
 
         public var defaultPort: UInt16 {
             switch self {
@@ -21,6 +22,9 @@ public struct ListenerURL: Sendable, Equatable, CustomStringConvertible {
             case .zmq: 5556
             }
         }
+
+        /// With TLS.
+        public var isSecure: Bool { self == .mqtts || self == .amqps || self == .https }
 
         /// What may follow `?`.
         var options: [String] {
@@ -50,6 +54,18 @@ public struct ListenerURL: Sendable, Equatable, CustomStringConvertible {
         self.scheme = scheme
         self.endpoint = endpoint
         self.options = options
+    }
+
+    /// How to speak TLS there; `nil` without it. `cert` and `key` are the server's PEM files, `ca` whom to trust about clients, who must
+    /// then show a certificate (`verify=required`, the default) or may (`verify=optional`).
+    public var tls: TLSServerOptions? {
+        guard let certificate = options["cert"], let key = options["key"] else { return nil }
+        var tls = TLSServerOptions(identity: TLSIdentity(certificate: certificate, key: key))
+        tls.clientTrust = options["ca"]
+        tls.requiresClientCertificate = options["verify"] != "optional"
+        // IANA's name for it, and the one that AWS's documents have devices use.
+        if scheme == .mqtts { tls.applicationProtocols = ["mqtt", "x-amzn-mqtt-ca"] }
+        return tls
     }
 
     /// With none given: loopback only, every protocol of this build on its usual port.
@@ -96,6 +112,7 @@ extension ListenerURL {
         }
         let rest = text[separator.upperBound...].split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         let options = try Self.options(rest.count > 1 ? rest[1] : "", of: scheme, in: text)
+        try Self.check(options, of: scheme, in: text)
         let place = String(rest[0])
         if isUnix {
             // The kernel's sockaddr_un holds 107 bytes of path.
@@ -131,6 +148,16 @@ extension ListenerURL {
             throw SettingsMisuse("\"\(text)\" has a port that is not a number from 0 to 65535")
         }
         return .tcp(host: String(host), port: number)
+    }
+
+    private static func check(_ options: [String: String], of scheme: Scheme, in text: String) throws(SettingsMisuse) {
+        guard scheme.isSecure else { return }
+        guard let certificate = options["cert"], let key = options["key"], !certificate.isEmpty, !key.isEmpty else {
+            throw SettingsMisuse("\"\(text)\" needs a certificate and its key, two PEM files: \(scheme.rawValue)://HOST:PORT?cert=FILE&key=FILE")
+        }
+        guard let verify = options["verify"] else { return }
+        guard verify == "required" || verify == "optional" else { throw SettingsMisuse("\"\(text)\": verify is required or optional") }
+        guard options["ca"] != nil else { throw SettingsMisuse("\"\(text)\" asks clients for certificates and trusts nobody: add ca=FILE") }
     }
 
     private static func options(_ query: Substring, of scheme: Scheme, in text: String) throws(SettingsMisuse) -> [String: String] {

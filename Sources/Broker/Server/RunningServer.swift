@@ -7,6 +7,7 @@ import MartletMQTTGateway
 import MartletMQTTProtocol
 public import MartletNet
 import MartletShard
+import MartletTLS
 import Synchronization
 
 /// A server that listens: for `martlet serve`, and for tests that want one in their own process.
@@ -19,18 +20,21 @@ public final class RunningServer: Sendable {
     private let loops: [EventLoop]
     private let threads: [LoopThread]
     private let log: Logger
+    /// What the listeners with TLS show their clients.
+    private let securities: [(ListenerURL, TLSContext)]
 
     /// Binds everything before a thread is started, so that a port in use is an error and not half a server.
     public init(_ configuration: ServerConfiguration, log: Logger) throws(NetError) {
         self.log = log
-        var bound: [(ListenerURL, BoundSocket)] = []
+        var bound: [(ListenerURL, BoundSocket, TLSContext?)] = []
         for url in configuration.listeners {
+            let security = try Self.security(of: url)
             // A name with several addresses and a free port gets the same port on each.
             var free: UInt16?
             for address in try Self.addresses(of: url) {
                 let socket = try BoundSocket(free.map { address.with(port: $0) } ?? address)
                 if address.port == 0, socket.address.kind != .unix { free = socket.address.port }
-                bound.append((url, socket))
+                bound.append((url, socket, security))
             }
         }
         var limits = EventLoopLimits()
@@ -47,14 +51,37 @@ public final class RunningServer: Sendable {
                 return shard
             }
         }
-        for (_, socket) in bound {
+        for (_, socket, security) in bound {
             loops[0].execute { loop in
-                Listener(socket) { descriptor, _ in turn.next().execute { Self.adopt(Transport(descriptor: descriptor), on: $0) } }.open(on: loop)
+                Listener(socket) { descriptor, _ in
+                    turn.next().execute { Self.adopt(Transport(descriptor: descriptor, layer: security?.makeLayer()), on: $0) }
+                }.open(on: loop)
             }
         }
+        securities = bound.compactMap { url, _, security in security.map { (url, $0) } }
         self.loops = loops
         addresses = bound.map { $0.1.address }
         listening = bound.map { "\($0.0.scheme.rawValue) \($0.1.address)" }
+    }
+
+    private static func security(of url: ListenerURL) throws(NetError) -> TLSContext? {
+        do throws(TLSError) {
+            return if let tls = url.tls { try TLSContext(server: tls) } else { nil }
+        } catch { throw NetError(.tls, .listen, "\(url)", detail: "\(error)") }
+    }
+
+    /// Reads the listeners' certificates, keys and authorities again, for connections to come: those that are there keep what they have.
+    /// A listener whose files cannot be used goes on with its old ones. From any thread.
+    public func reloadCertificates() {
+        if securities.isEmpty { log.info("nothing to reload: no listener has a certificate") }
+        for (url, security) in securities {
+            do throws(TLSError) {
+                try security.reload()
+                log.info("certificate reloaded", metadata: ["listener": "\(url)"])
+            } catch {
+                log.error("certificate not reloaded, the old one stays", metadata: ["listener": "\(url)", "reason": "\(error)"])
+            }
+        }
     }
 
     /// `localhost` is both its addresses, as far as this machine has them.

@@ -9,9 +9,10 @@ import Synchronization
 ///
 /// Accepted connections go round the loops in turn. Not here: settings (`ServerConfiguration`), protocols (gateways).
 public enum Server {
-    /// Runs until SIGINT or SIGTERM. Answers the exit code: 0, or 1 when it could not start (the sentence is on stderr).
+    /// Runs until SIGINT or SIGTERM; SIGHUP has the certificates read again. Answers the exit code: 0, or 1 when it could not start (the sentence is on stderr).
     public static func run(_ configuration: ServerConfiguration) -> Int32 {
         ProcessSetup.prepare()
+        ProcessSetup.keepHangup()
         let log = Logger(label: "serve", level: configuration.logLevel)
         let running: RunningServer
         do {
@@ -23,6 +24,7 @@ public enum Server {
         for line in running.listening { StandardStream.error.write("listening \(line)\n") }
         if configuration.storage == .memory { StandardStream.error.write("storage: everything is kept in memory; nothing survives the end of this process\n") }
         StandardStream.error.write("ready\n")
+        ProcessSetup.onHangup { running.reloadCertificates() }
         _ = ProcessSetup.nextTermination()
         // A second signal ends at once.
         ProcessSetup.onTermination { _ in ProcessSetup.exit(1) }

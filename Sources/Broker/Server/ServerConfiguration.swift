@@ -1,6 +1,7 @@
 import CLinux
 public import MartletLogging
 public import MartletSettings
+import MartletTLS
 
 /// Everything the server is told at start, checked: what exists as a value can be run.
 ///
@@ -101,6 +102,12 @@ extension ServerConfiguration {
             if case .tcp(_, let port) = listener.endpoint, port == 0 { continue }
             if listeners[..<index].contains(where: { $0.endpoint == listener.endpoint }) {
                 throw SettingsMisuse("\(settings.place(of: "listen")): two listeners share \(listener)")
+            }
+        }
+        for listener in listeners {
+            guard let tls = listener.tls else { continue }
+            do throws(TLSError) { _ = try TLSContext(server: tls) } catch {
+                throw SettingsMisuse("\(settings.place(of: "listen")): \(listener.scheme.rawValue): \(error)")
             }
         }
         if users.isEmpty, !allowAnonymous, let open = listeners.first(where: { !$0.isLocal }) {

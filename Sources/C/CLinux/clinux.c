@@ -213,6 +213,9 @@ void cl_ignore_sigpipe(void) { signal(SIGPIPE, SIG_IGN); }
 static void termination_set(sigset_t *s) { sigemptyset(s); sigaddset(s, SIGINT); sigaddset(s, SIGTERM); }
 void cl_block_termination(void) { sigset_t s; termination_set(&s); pthread_sigmask(SIG_BLOCK, &s, 0); }
 int cl_wait_termination(void) { sigset_t s; int got = 0; termination_set(&s); while (sigwait(&s, &got)) {} return got; }
+static void hangup_set(sigset_t *s) { sigemptyset(s); sigaddset(s, SIGHUP); }
+void cl_block_hangup(void) { sigset_t s; hangup_set(&s); pthread_sigmask(SIG_BLOCK, &s, 0); }
+void cl_wait_hangup(void) { sigset_t s; int got = 0; hangup_set(&s); while (sigwait(&s, &got)) {} }
 long cl_write_all(int fd, const void *bytes, size_t count) {
     const char *p = bytes;
     while (count > 0) {

@@ -106,9 +106,11 @@ extension EventLoop {
         read(count)
         let kept = row.pointee.unread.count, isLarge = kept > Self.headroom, wasOpen = layer.isOpen
         let place = isLarge ? row.pointee.unread.reserve(count + StreamLayer.heldMax) : plainArea + Self.headroom
+        // A handshake answers, and its buffer is the pool's like any other.
+        if !wasOpen, !layer.sealed.value.ownsMemory { lend(to: &layer.sealed.value) }
         let plain = layer.unseal(readArea + Self.headroom, count: count, into: place)
         if isLarge { row.pointee.unread.commit(plain) }
-        if !layer.sealed.value.isEmpty { willWrite(slot) }
+        if !layer.sealed.value.isEmpty { willWrite(slot) } else if layer.sealed.value.ownsMemory { takeBack(&layer.sealed.value) }
         if layer.isOpen, !wasOpen {
             if !outputs[slot].isEmpty || !row.pointee.flags.isDisjoint(with: [.lingering, .endsOutput]) { willWrite(slot) }
             row.pointee.channel?._withUnsafeGuaranteedRef { channel in

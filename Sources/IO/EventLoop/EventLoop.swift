@@ -50,7 +50,9 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// Where the loop's datagram channels receive, one after the other: made by the first of them.
     public let datagramArea = Pinned<AnyObject?>(nil)
     /// What happened so far; read on the loop.
-    public private(set) var counters = EventLoopCounters()
+    public var counters: EventLoopCounters { tally.value }
+    /// Behind a pointer, as `dirty` is.
+    private let tally = Pinned(EventLoopCounters())
 
     public init(number: Int = 0, kernel: Kernel = LinuxKernel(), limits: EventLoopLimits = EventLoopLimits()) {
         self.number = number
@@ -174,7 +176,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         if slots[Int(slot)].layer != nil { return sealAndWrite(slot) > 0 && unsentCount(slot) < limit }
         let written = kernel.write(slots[Int(slot)].descriptor, outputs[slot].readable, outputs[slot].count)
         guard written > 0 else { return false }
-        counters.bytesWritten &+= UInt64(written)
+        tally.value.bytesWritten &+= UInt64(written)
         outputs[slot].consume(written)
         return outputs[slot].count < limit
     }
@@ -301,8 +303,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         updateInterest(slot)
     }
 
-    func wrote(_ count: Int) { counters.bytesWritten &+= UInt64(count) }
-    func read(_ count: Int) { counters.bytesRead &+= UInt64(count) }
+    func wrote(_ count: Int) { tally.value.bytesWritten &+= UInt64(count) }
+    func read(_ count: Int) { tally.value.bytesRead &+= UInt64(count) }
     func lend(to buffer: inout ByteBuffer) { pool.value.lend(to: &buffer) }
     func takeBack(_ buffer: inout ByteBuffer) { pool.value.takeBack(&buffer) }
     func oweTick() { isTickOwed = true }
@@ -362,7 +364,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
             if count != -Int(CL_EAGAIN), count != -Int(CL_EINTR) { fail(slot, errno: Int32(-count)) }
             return
         }
-        counters.bytesRead &+= UInt64(count)
+        tally.value.bytesRead &+= UInt64(count)
         guard row.pointee.channel != nil else {  // lingering: what the peer still says is thrown away
             row.pointee.unread.removeAll()
             return
@@ -396,7 +398,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         guard let owner = slots[Int(slot)].channel else { return count }
         return owner._withUnsafeGuaranteedRef { channel in
             let used = channel.receive(Span(_unsafeStart: start.assumingMemoryBound(to: UInt8.self), count: count), on: self)
-            if channel.slot != 0 { schedule(channel) }
+            // Whether it is still there, asked of the row: a class's field is checked for exclusive access.
+            if slots[Int(slot)].channel?.toOpaque() == owner.toOpaque() { schedule(channel) }
             return used
         }
     }
@@ -441,6 +444,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
             let token = events[index].data, slot = Int(truncatingIfNeeded: token & 0xFFFF_FFFF)
             guard slot != 0, slots[slot].generation == UInt32(truncatingIfNeeded: token >> 32), slots[slot].descriptor >= 0 else { continue }
             handle(events[index].events, UInt32(truncatingIfNeeded: slot))
+            if dirty.value.count >= limits.flushBatch { flushDirty() }
         }
         readMail()
         fireTimers()
@@ -448,17 +452,21 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         if !arrivals.isEmpty { showArrivals() }
         isTickOwed = false
         tenant?.tickEnded(on: self)
+        flushDirty()
+        if !released.isEmpty {
+            let gone = released
+            released.removeAll(keepingCapacity: true)
+            for channel in gone { channel.release() }
+        }
+    }
+
+    private func flushDirty() {
         var index = 0
         while index < dirty.value.count {  // a flush may make others dirty
             flush(dirty.value[index])
             index += 1
         }
         dirty.value.removeAll(keepingCapacity: true)
-        if !released.isEmpty {
-            let gone = released
-            released.removeAll(keepingCapacity: true)
-            for channel in gone { channel.release() }
-        }
     }
 
     private func readMail() {

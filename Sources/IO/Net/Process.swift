@@ -25,6 +25,23 @@ public enum ProcessSetup {
             }, box, &thread)
     }
 
+    /// Keeps SIGHUP for `onHangup`, where it would end the process. Before any other thread is started.
+    public static func keepHangup() { cl_block_hangup() }
+
+    /// Runs `handler` on a thread of its own for each SIGHUP, after `keepHangup`.
+    public static func onHangup(_ handler: @escaping @Sendable () -> Void) {
+        let box = Unmanaged.passRetained(Handler { _ in handler() }).toOpaque()
+        var thread: UInt64 = 0
+        _ = cl_thread(
+            { box in
+                let handler = Unmanaged<Handler>.fromOpaque(box!).takeRetainedValue()
+                while true {
+                    cl_wait_hangup()
+                    handler.call(1)
+                }
+            }, box, &thread)
+    }
+
     /// Ends the process at once.
     public static func exit(_ code: Int32) -> Never { Glibc.exit(code) }
 

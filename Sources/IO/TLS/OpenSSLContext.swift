@@ -10,7 +10,7 @@ final class OpenSSLContext: @unchecked Sendable {  // OpenSSL's contexts are cou
     init(server options: TLSServerOptions) throws(TLSError) {
         protocols = try Self.encode(options.applicationProtocols)
         context = SSL_CTX_new(TLS_server_method())!
-        try configure(options.minimumVersion, options.maximumVersion)
+        try configure(options.minimumVersion, options.maximumVersion, groups: "X25519:P-256:P-384")
         try use(options.identity)
         // Tickets hold the session; nothing is kept for those who do not come back.
         co_ctx_set_session_cache_mode(context, Int(SSL_SESS_CACHE_OFF))
@@ -28,7 +28,8 @@ final class OpenSSLContext: @unchecked Sendable {  // OpenSSL's contexts are cou
     init(client options: TLSClientOptions) throws(TLSError) {
         protocols = try Self.encode(options.applicationProtocols)
         context = SSL_CTX_new(TLS_client_method())!
-        try configure(options.minimumVersion, options.maximumVersion)
+        // With P-521, since a server's certificate may lie on it.
+        try configure(options.minimumVersion, options.maximumVersion, groups: "X25519:P-256:P-384:P-521")
         if let identity = options.identity { try use(identity) }
         switch options.trust {
         case .system:
@@ -53,7 +54,7 @@ final class OpenSSLContext: @unchecked Sendable {  // OpenSSL's contexts are cou
     }
 
     /// Forward secrecy and authenticated encryption alone. TLS 1.3 has nothing else; of 1.2 that is ECDHE with GCM or ChaCha20.
-    private func configure(_ minimum: TLSVersion, _ maximum: TLSVersion) throws(TLSError) {
+    private func configure(_ minimum: TLSVersion, _ maximum: TLSVersion, groups: String) throws(TLSError) {
         guard minimum <= maximum else { throw TLSError("the lowest version of TLS is above the highest") }
         SSL_CTX_set_options(context, co_options)
         // A buffer of 16 KiB in each direction is OpenSSL's only while a record is cut.
@@ -61,7 +62,7 @@ final class OpenSSLContext: @unchecked Sendable {  // OpenSSL's contexts are cou
         co_ctx_set_read_ahead(context)
         guard co_ctx_set_versions(context, minimum.number, maximum.number) == 1,
             SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1,
-            co_ctx_set_groups(context, "X25519:P-256:P-384:P-521") == 1
+            co_ctx_set_groups(context, groups) == 1
         else { throw TLSError("OpenSSL does not take the settings: \(TLSError.takeReason())") }
         // An encrypted key is an error, not a question on the terminal.
         SSL_CTX_set_default_passwd_cb(context) { _, _, _, _ in -1 }
@@ -88,9 +89,8 @@ final class OpenSSLContext: @unchecked Sendable {  // OpenSSL's contexts are cou
     private static func keyError(_ identity: TLSIdentity) -> TLSError {
         var isEncrypted = false, isMismatch = false
         var error = ERR_get_error()
-        var last = error
+        let first = error
         while error != 0 {
-            last = error
             let library = co_error_library(error), reason = co_error_reason(error)
             if library == ERR_LIB_PEM, reason == PEM_R_BAD_PASSWORD_READ || reason == PEM_R_BAD_DECRYPT { isEncrypted = true }
             if library == ERR_LIB_X509, reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH { isMismatch = true }
@@ -102,7 +102,7 @@ final class OpenSSLContext: @unchecked Sendable {  // OpenSSL's contexts are cou
                 path: identity.key, "the key \(identity.key) is encrypted: decrypt it (openssl pkey -in \(identity.key) -out FILE) and protect the file instead"
             )
         }
-        return TLSError(path: identity.key, "\(identity.key) is no private key in PEM: \(TLSError.words(for: last))")
+        return TLSError(path: identity.key, "\(identity.key) is no private key in PEM: \(TLSError.words(for: first))")
     }
 
     private static func mismatch(_ identity: TLSIdentity) -> TLSError {

@@ -13,9 +13,10 @@ public struct TLSError: Error, Equatable, Sendable, CustomStringConvertible {
         self.description = description
     }
 
-    /// OpenSSL's own words for what went wrong last on this thread; empties its list.
+    /// OpenSSL's own words for what went wrong first in the call that failed; empties the thread's list.
     static func takeReason() -> String {
-        let error = takeError()
+        let error = ERR_get_error()
+        ERR_clear_error()
         return error == 0 ? "no reason given" : words(for: error)
     }
 

@@ -234,6 +234,7 @@ extension MQTTGateway {
     func closed(_ channel: MQTTServerChannel, _ reason: CloseReason) {
         connectionCount -= 1
         let session = channel.session
+        if session == 0, case .layerFailed(let failure) = reason { log.debug("TLS failed", metadata: ["address": address(channel), "reason": "\(failure)"]) }
         guard session != 0 else { return }
         channel.session = 0
         attachedCount -= 1

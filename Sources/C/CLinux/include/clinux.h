@@ -69,6 +69,8 @@ int cl_raise_file_limit(void);                          // soft to hard; the lim
 void cl_ignore_sigpipe(void);
 void cl_block_termination(void);                        // SIGINT and SIGTERM, for this thread and those it starts
 int cl_wait_termination(void);                          // the next of them
+void cl_block_hangup(void);                             // SIGHUP, likewise
+void cl_wait_hangup(void);
 long cl_write_all(int fd, const void *bytes, size_t count);  // blocking: for stdout and stderr
 int cl_open_file(const char *path);                     // for reading
 long cl_read_file(int fd, int stop, void *bytes, size_t count);  // blocking; 0 at the end, and when the eventfd `stop` was signalled

@@ -95,5 +95,5 @@ private final class PolledClient<Machine: ProtocolMachine & ~Copyable> {
         return count == 0 || count < 0 && count != -tryAgain || latest < .current ? ending : nil
     }
 
-    func stop() { options.clientChanged?(peer, .stopping) }
+    func stop() { options.clientChanged?(peer, conversation.ending ?? .stopping) }
 }
