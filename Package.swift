@@ -63,7 +63,7 @@ let package = Package(
 
         module(
             "Sockets", in: "Libraries/Sockets",
-            needs: ["CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletFramingProtocol"]),
+            needs: ["CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletFramingProtocol"]),
 
         module("Core", in: "Broker/Core", needs: ["MartletBytes", "MartletCollections"]),
         module("Journal", in: "Broker/Journal", needs: ["MartletBytes", "MartletCollections"]),
