@@ -342,7 +342,7 @@ def test_a_certificate_is_believed_only_for_a_reason(certificates):
         server, port = s_server(certificates, name=name)
         with server:
             text = sentence(brokers.martlet("tcp", "connect", "--tls", *words, f"localhost:{port}", input=""), 69)
-            assert reason in text and f"localhost:{port}" in text, text
+            assert reason in text and f":{port}" in text, text
     server, port = s_server(certificates, name="other")
     with server, martlet("tcp", "connect", "--insecure", f"localhost:{port}") as client:
         client.write(b"drawer\n")
