@@ -25,7 +25,9 @@ import MartletSockets
     private static func serveByCallbacks(_ port: UInt16) throws {
         guard let address = SocketAddress("127.0.0.1", port: port) else { exit(64) }
         let socket = try BoundSocket(address)
-        let thread = EventLoop().start { loop in
+        var limits = EventLoopLimits()
+        limits.flushBatch = 32
+        let thread = EventLoop(limits: limits).start { loop in
             Listener(socket) { descriptor, _ in loop.add(Echo(), descriptor: descriptor) }.open(on: loop)
             return nil
         }

@@ -1,8 +1,8 @@
 import MartletSockets
 import Testing
 
-/// TCP's `tls:` with real handshakes over loopback.
-@Suite(.timeLimit(.minutes(1))) struct TLSTCPTests {
+/// TCP's `tls:` with real handshakes over loopback. One after the other: a client keeps one session for a server name, whatever the port.
+@Suite(.serialized, .timeLimit(.minutes(1))) struct TLSTCPTests {
     private let certificates = TestCertificates.shared
 
     private func client() -> TLSClientOptions {

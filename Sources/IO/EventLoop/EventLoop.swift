@@ -440,11 +440,19 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         let count = kernel.wait(events, capacity: Self.eventsPerTick, until: deadline, now: now)
         now = kernel.now()
         tenant?.tickBegan(on: self)
+        var handledCount = 0  // since tasks had their turn
         for index in 0..<count {
             let token = events[index].data, slot = Int(truncatingIfNeeded: token & 0xFFFF_FFFF)
             guard slot != 0, slots[slot].generation == UInt32(truncatingIfNeeded: token >> 32), slots[slot].descriptor >= 0 else { continue }
             handle(events[index].events, UInt32(truncatingIfNeeded: slot))
-            if dirty.value.count >= limits.flushBatch { flushDirty() }
+            handledCount += 1
+            if handledCount >= limits.flushBatch, !jobs.value.waiting.isEmpty {
+                handledCount = 0
+                runJobs()
+                flushDirty()
+            } else if dirty.value.count >= limits.flushBatch {
+                flushDirty()
+            }
         }
         readMail()
         fireTimers()

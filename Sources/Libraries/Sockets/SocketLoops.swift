@@ -32,6 +32,7 @@ enum SocketLoops {
         limits.outputHighWater = StreamCore.highWater
         limits.outputLowWater = StreamCore.highWater / 4
         limits.readsWhileBlocked = true
+        limits.flushBatch = 32
         let loop = loops.withLock { loops in
             let loop = EventLoop(number: loops.all.count, limits: limits)
             loops.all.append(loop)
