@@ -15,8 +15,27 @@ open class DatagramChannel: Channel {
 
     private struct State {
         var counters = DatagramCounters()
-        /// How many datagrams the next call asks for: as many as came lately.
-        var batch = 4
+        /// How many datagrams the next call asks for: as many as came lately. While they come one by one it asks for one, which costs the kernel
+        /// less, and for more now and then.
+        var batch = 1
+        var singleCount: UInt8 = 0
+
+        mutating func nextBatch() -> Int {
+            guard batch == 1 else { return batch }
+            singleCount &+= 1
+            return singleCount & 7 == 0 ? 4 : 1
+        }
+
+        mutating func received(_ got: Int, of wanted: Int) {
+            if got == wanted, wanted > 1 {
+                batch = min(2 * wanted, DatagramArea.datagramsMax)
+            } else if got > 1 {
+                batch = max(4, got + 1)
+            } else if batch > 1 {
+                // Once is chance: the next call decides.
+                batch = batch > 2 ? 2 : 1
+            }
+        }
         /// When a receiver that had no room is tried again, and since when it has none.
         var retryAt = Instant.never, stalledSince = Instant.never
     }
@@ -157,6 +176,7 @@ open class DatagramChannel: Channel {
         // An unconnected Unix socket is writable even if the one receiver that matters is full: time has to tell.
         guard socket.local.kind == .unix, socket.peer == nil else { return true }
         state.value.retryAt = loop.now + .milliseconds(1)
+        loop.schedule(self)
         return false
     }
 
@@ -181,7 +201,7 @@ open class DatagramChannel: Channel {
         let area = DatagramArea.of(loop)
         var left = Self.datagramsPerTick
         while left > 0 {
-            let wanted = min(state.value.batch, left)
+            let wanted = min(state.value.nextBatch(), left)
             let got = Int(cl_receive_datagrams(socket.descriptor, area.bytes, DatagramArea.stride, limit, area.arrived, CInt(wanted)))
             if got < 0 {
                 if got == -Int(CL_EAGAIN) { break }
@@ -193,9 +213,9 @@ open class DatagramChannel: Channel {
             show(area, got, on: loop)
             guard slot != 0 else { return }
             left -= got
-            state.value.batch = got == wanted ? min(2 * wanted, DatagramArea.datagramsMax) : max(4, got + 1)
-            // Fewer than asked for: there was no more. Level-triggered, so what has come since is another tick's.
-            if got < wanted || loop.isPaused(slot) { break }
+            state.value.received(got, of: wanted)
+            // Fewer than asked for: there was no more, and one is another tick's matter. Level-triggered, so what has come since is another tick's.
+            if got < wanted || wanted == 1 || loop.isPaused(slot) { break }
         }
         receivedAll(on: loop)
     }
