@@ -104,7 +104,7 @@ let package = Package(
         example("07-peer-to-peer", needs: ["MartletSockets"]),
 
         tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
-        tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletTLS"]),
+        tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletTLS", "MartletSockets"]),
         tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
         tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
         tests(
