@@ -448,11 +448,11 @@ def test_without_k_the_second_is_turned_away():
     with server, martlet("tcp", "connect", f"127.0.0.1:{port}") as first:
         first.write(b"first")
         server.prints("first")
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as second:
-            try:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as second:
                 assert second.recv(10) == b""
-            except ConnectionResetError:
-                pass
+        except ConnectionResetError:
+            pass
         first.end_input()
         server.end_input()
         assert server.wait() == 0 and first.wait() == 0
