@@ -15,16 +15,19 @@ enum UDPConnectCommand {
         init(_ arguments: Arguments) throws(CommandFailure) {
             place = try Place(arguments, of: "udp connect")
             datagrams = try UDPArguments.options(arguments)
-            datagrams.localAddress = arguments.text("--bind").map {
-                $0.contains("]") || $0.contains("/") || $0.split(separator: ":").count == 2 ? $0 : Self.anyPort($0)
-            }
+            datagrams.localAddress = arguments.text("--bind").map(Self.withPort)
             messages = arguments.texts("-m")
             replyCountMax = try arguments.integer("-n", in: 1...(1 << 40))
             patience = .seconds(try arguments.seconds("-W") ?? 1)
             isVerbose = arguments.has("-v")
         }
 
-        private static func anyPort(_ host: String) -> String { host.contains(":") ? "[\(host)]:0" : "\(host):0" }
+        /// Any port where none is said. A path or a name stays as it is.
+        private static func withPort(_ text: String) -> String {
+            let colonCount = text.count { $0 == ":" }
+            if colonCount == 1 || text.hasPrefix("[") || text.hasPrefix("/") || text.hasPrefix("@") { return text }
+            return colonCount == 0 ? "\(text):0" : "[\(text)]:0"
+        }
     }
 
     static let command = Command(
@@ -45,8 +48,11 @@ enum UDPConnectCommand {
             ("martlet udp connect 239.1.2.3:5000 -m who --interface eth0", "ask a multicast group; every member may answer"),
         ],
         footnote: {
-            "Datagrams get lost without a sign: without any answer the exit code is 1, unless -W 0 says that none is awaited; 69 if the\n"
-                + "network says that nobody listens. An answer that ends with a newline gets no second one.\n"
+            """
+            Datagrams get lost without a sign: without any answer the exit code is 1, unless -W 0 says that none is awaited;
+            69 if the network says that nobody listens. An answer that ends with a newline gets no second one.
+
+            """
         },
         run: { arguments throws(CommandFailure) in run(try Options(arguments)) })
 
