@@ -63,7 +63,7 @@ let package = Package(
 
         module(
             "Sockets", in: "Libraries/Sockets",
-            needs: ["CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletFramingProtocol"]),
+            needs: ["CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletFramingProtocol"]),
 
         module("Core", in: "Broker/Core", needs: ["MartletBytes", "MartletCollections"]),
         module("Journal", in: "Broker/Journal", needs: ["MartletBytes", "MartletCollections"]),
@@ -104,7 +104,7 @@ let package = Package(
         example("07-peer-to-peer", needs: ["MartletSockets"]),
 
         tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
-        tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletTLS"]),
+        tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletTLS", "MartletSockets"]),
         tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
         tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
         tests(

@@ -341,8 +341,8 @@ def test_a_certificate_is_believed_only_for_a_reason(certificates):
     for name, words, reason in cases:
         server, port = s_server(certificates, name=name)
         with server:
-            text = sentence(brokers.martlet("tcp", "connect", "--tls", *words, f"localhost:{port}", input=""), 1)
-            assert reason in text and f"localhost:{port}" in text, text
+            text = sentence(brokers.martlet("tcp", "connect", "--tls", *words, f"localhost:{port}", input=""), 69)
+            assert reason in text and f":{port}" in text, text
     server, port = s_server(certificates, name="other")
     with server, martlet("tcp", "connect", "--insecure", f"localhost:{port}") as client:
         client.write(b"drawer\n")
@@ -366,13 +366,13 @@ def test_a_client_certificate(certificates):
         assert client.wait() == 0
     server, port = s_server(certificates, *words)
     with server, martlet("tcp", "connect", "--cafile", certificates.authority, f"localhost:{port}") as client:
-        assert client.wait() == 1
-        assert "client certificate" in client.errors.decode()
+        assert client.wait() == 69
+        assert "certificate" in client.errors.decode()
 
 
 def test_no_tls_at_the_other_end(certificates):
     with OneClient(lambda connection: connection.recv(1) and connection.sendall(b"220 hello\r\n")) as server:
-        text = sentence(brokers.martlet("tcp", "connect", "--tls", f"localhost:{server.port}", input=""), 1)
+        text = sentence(brokers.martlet("tcp", "connect", "--tls", f"localhost:{server.port}", input=""), 69)
         assert "TLS" in text
 
 
@@ -561,7 +561,7 @@ def test_bench_speaks_tls(certificates):
         result = bench(port, "--count", "1000", "-c", "4", "--depth", "4", "--cafile", certificates.authority)
         assert (result["sent"], result["received"], result["errors"]) == (1000, 1000, 0)
         done = brokers.martlet("bench", "tcp", f"127.0.0.1:{port}", "--tls", "--count", "10")
-        assert done.returncode == 1 and "not trusted" in done.stderr
+        assert done.returncode == 69 and "not trusted" in done.stderr
 
 
 def test_bench_without_a_server_is_69():

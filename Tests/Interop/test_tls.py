@@ -358,3 +358,10 @@ def test_our_client_does_not_wait_for_ever_for_a_handshake():
     with socket.create_server(("127.0.0.1", 0)) as server:
         done = martlet("mqtt", "pub", "-L", f"mqtts://127.0.0.1:{server.getsockname()[1]}/a", "-m", "x", timeout=30)
     assert done.returncode == 69 and "timed out" in done.stderr, done.stderr
+
+
+def test_the_bench_loads_a_server_over_tls(secure, certificates):
+    words = ["bench", "mqtt", f"mqtts://localhost:{secure[1]}", "-q", "1", "--publishers", "4", "--subscribers", "4", "--count", "2000", "--json", "--quiet"]
+    done = martlet(*words, "--cafile", certificates.authority)
+    assert done.returncode == 0 and json.loads(done.stdout)["received"] == 2000, done.stdout + done.stderr
+    assert martlet(*words).returncode != 0

@@ -123,7 +123,7 @@ import Testing
     @Test("A wait ends with its deadline and with its task, and loses no datagram") func waits() async throws {
         try await UDP.withSocket(on: "127.0.0.1:0") { receiver in
             let late = try await Self.failure { _ = try await receiver.receive(timeout: .milliseconds(20)) }
-            #expect(late.kind == .timedOut && late.elapsed >= .milliseconds(20) && late.elapsed < .seconds(60))
+            #expect(late.kind == .timedOut && late.elapsed >= .milliseconds(20))
             try await UDP.withSocket(to: "\(receiver.local)") { sender in
                 for round in 0..<200 as Range<UInt8> {
                     let wait = Task { try await receiver.receive() }
@@ -187,36 +187,40 @@ import Testing
         }
     }
 
-    @Test("Sockets that are opened, cancelled and closed leave no descriptor") func storm() async throws {
-        try await UDP.withSocket(on: "127.0.0.1:0") { _ in }  // the loops are there
-        try await Self.serving { _ in }
-        let before = try descriptorCount()
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for index in 0..<2_000 {
-                group.addTask {
-                    let task = Task {
-                        try await UDP.withSocket(to: "127.0.0.1:9") { socket in
-                            try await socket.send("x")
-                            _ = try await socket.receive(timeout: .seconds(60))
+    /// In a process of its own: other tests open descriptors meanwhile.
+    @Test("Sockets that are opened, cancelled and closed leave no descriptor") func storm() async {
+        await #expect(processExitsWith: .success) {
+            try await UDP.withSocket(on: "127.0.0.1:0") { _ in }  // the loops are there
+            try await UDPTests.serving { _ in }
+            let before = try UDPTests.descriptorCount()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for index in 0..<2_000 {
+                    group.addTask {
+                        let task = Task {
+                            try await UDP.withSocket(to: "127.0.0.1:9") { socket in
+                                try await socket.send("x")
+                                _ = try await socket.receive(timeout: .seconds(60))
+                            }
                         }
+                        if index.isMultiple(of: 2) { await Task.yield() }
+                        task.cancel()
+                        _ = await task.result
                     }
-                    if index.isMultiple(of: 2) { await Task.yield() }
-                    task.cancel()
-                    _ = await task.result
+                    if index >= 50 { try await group.next() }
                 }
-                if index >= 50 { try await group.next() }
+                try await group.waitForAll()
             }
-            try await group.waitForAll()
+            for _ in 0..<100 {
+                let server = Task { try await UDP.bind(on: "127.0.0.1:0", UDPTests.echo) }
+                server.cancel()
+                _ = await server.result
+            }
+            let after = try UDPTests.descriptorCount()
+            #expect(after <= before)
         }
-        for _ in 0..<100 {
-            let server = Task { try await UDP.bind(on: "127.0.0.1:0", Self.echo) }
-            server.cancel()
-            _ = await server.result
-        }
-        #expect(try descriptorCount() <= before)
     }
 
-    private func descriptorCount() throws -> Int {
+    private static func descriptorCount() throws -> Int {
         let directory = try #require(opendir("/proc/self/fd"))
         defer { closedir(directory) }
         var count = 0

@@ -8,7 +8,7 @@ enum MQTTTLSOptions {
         .flag("--tls-use-os-certs", about: "TLS: trust the system's authorities (the default)"),
         .one("--cert", value: "FILE", about: "TLS: our certificate, PEM; needs --key"),
         .one("--key", value: "FILE", about: "TLS: its key, PEM, not encrypted"),
-        .flag("--insecure", about: "TLS: take a certificate for any host; without --cafile or --capath any certificate at all"),
+        .flag("--insecure", about: "TLS: take a certificate for any host; without --cafile and --capath any at all"),
         .one("--tls-version", value: "VERSION", about: "TLS: tlsv1.2 or tlsv1.3 alone (default: the newest that both know)"),
         .one("--tls-alpn", value: "NAME", about: "TLS: the application protocol to ask for (ALPN)"),
     ]

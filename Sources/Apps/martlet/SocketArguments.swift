@@ -48,13 +48,13 @@ enum SocketEnd {
         }
     }
 
-    /// 69: no connection came about, for want of the peer. 77: this user may not.
+    /// 69: no connection came about, or none to the one who was meant. 77: this user may not.
     static func code(of error: NetError) -> Int32 {
         switch (error.kind, error.phase) {
         case (.permissionDenied, _): ExitCode.notPermitted
-        case (.refused, _), (.unreachable, _), (.unresolvable, .resolve), (.unresolvable, .connect), (.timedOut, .connect), (.timedOut, .resolve),
-            (.reset, .connect):
-            ExitCode.peerUnreachable
+        case (_, .resolve), (.unresolvable, _), (.refused, _), (.unreachable, _), (_, .handshake): ExitCode.peerUnreachable
+        case (.timedOut, .connect), (.reset, .connect): ExitCode.peerUnreachable
+        case (.certificateExpired, _), (.certificateWrongHost, _), (.certificateUntrusted, _), (.certificateRequired, _): ExitCode.peerUnreachable
         default: ExitCode.failed
         }
     }

@@ -1,11 +1,13 @@
 import CLinux
 import MartletLogging
 import MartletSockets
+import MartletTLS
 
 /// `martlet tcp connect`: stdin to a server, the server to stdout.
 enum TCPConnectCommand {
     struct Options: Sendable {
         var place: Place
+        var tls: TLSClientOptions?
         var stream = StreamOptions()
         var pipe = StandardPipe.Options()
         var timeout: Duration
@@ -13,6 +15,7 @@ enum TCPConnectCommand {
 
         init(_ arguments: Arguments) throws(CommandFailure) {
             place = try Place(arguments, of: "tcp connect")
+            tls = try TLSArguments.clientOptions(arguments, for: place)
             stream.bindAddress = try SocketArguments.bindAddress(arguments)
             pipe = try SocketArguments.pipe(arguments)
             timeout = .seconds(try arguments.seconds("--timeout") ?? 10)
@@ -22,7 +25,7 @@ enum TCPConnectCommand {
 
     static let command = Command(
         path: ["tcp", "connect"],
-        summary: "connect stdin and stdout to a TCP server",
+        summary: "connect stdin and stdout to a TCP server, with TLS if asked",
         words: "HOST:PORT",
         options: Place.options + SocketArguments.pipeOptions + [
             .one("--timeout", value: "SECONDS", about: "for connecting, TLS included (default: 10)"),
@@ -30,11 +33,11 @@ enum TCPConnectCommand {
             .flag("-4", "--ipv4", about: "IPv4 alone"),
             .flag("-6", "--ipv6", about: "IPv6 alone"),
             .flag("-v", "--verbose", about: "say on stderr how the connection came about, and how it was"),
-        ],
+        ] + TLSArguments.client,
         examples: [
             ("martlet tcp connect localhost:65432", "type to the course's server; Ctrl-D ends"),
             ("printf 'GET / HTTP/1.0\\r\\n\\r\\n' | martlet tcp connect example.org:80", "a request, and all of its answer"),
-            ("martlet tcp connect -v example.org:80 </dev/null", "names, attempts, round-trip time"),
+            ("martlet tcp connect -v --tls --alpn h2 example.org:443 </dev/null", "names, attempts, certificate, round-trip time"),
             ("tar c . | martlet tcp connect backup.example:9000", "a folder to `martlet tcp listen --host 0.0.0.0 --port 9000 | tar x`"),
             ("martlet tcp connect unix:/run/app.sock", "a Unix socket; unix:@NAME for an abstract one"),
         ],
@@ -60,7 +63,7 @@ enum TCPConnectCommand {
                     switch options.place {
                     case .internet:
                         try await TCP.withConnection(
-                            to: "\(options.place)", options: options.stream, timeout: options.timeout, body)
+                            to: "\(options.place)", tls: options.tls, options: options.stream, timeout: options.timeout, body)
                     case .unix(let path):
                         try await Unix.withConnection(to: path, options: options.stream, timeout: options.timeout, body)
                     }

@@ -35,8 +35,8 @@ enum TCPEcho {
         ],
         footnote: {
             """
-            models: blocking waits in recv for one client, the next is served when it has gone; polling asks all clients in turn and never
-            waits; threads waits in recv with a thread for each client; loop waits for all clients at once (epoll).
+            models: blocking waits in recv for one client, the next is served when it has gone; polling asks all clients in turn
+            and never waits; threads waits in recv with a thread for each client; loop waits for all at once (epoll).
 
             """
         },

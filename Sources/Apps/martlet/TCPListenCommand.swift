@@ -1,17 +1,20 @@
 import MartletEventLoop
 import MartletLogging
 import MartletSockets
+import MartletTLS
 
 /// `martlet tcp listen`: one client's bytes to stdout and stdin to it; with `-k` one after another and several at once.
 enum TCPListenCommand {
     struct Options: Sendable {
         var place: Place
+        var tls: TLSServerOptions?
         var pipe = StandardPipe.Options()
         var keepsListening: Bool
         var isVerbose: Bool
 
         init(_ arguments: Arguments) throws(CommandFailure) {
             place = try Place(arguments, of: "tcp listen", listens: true)
+            tls = try TLSArguments.serverOptions(arguments, for: place)
             pipe = try SocketArguments.pipe(arguments)
             keepsListening = arguments.has("-k")
             if keepsListening, pipe.idleMax != nil { throw .usage("tcp listen: -k waits for clients for ever: leave out -W") }
@@ -21,15 +24,16 @@ enum TCPListenCommand {
 
     static let command = Command(
         path: ["tcp", "listen"],
-        summary: "serve a TCP client with stdin and stdout",
+        summary: "serve a TCP client with stdin and stdout, with TLS if asked",
         words: "HOST:PORT",
         options: Place.options + [
             .flag("-k", "--keep-listening", about: "serve many, also at once: their bytes to stdout as they come, stdin to all")
-        ] + SocketArguments.pipeOptions + [.flag("-v", "--verbose", about: "say on stderr who comes and goes")],
+        ] + SocketArguments.pipeOptions + [.flag("-v", "--verbose", about: "say on stderr who comes and goes")] + TLSArguments.server,
         examples: [
             ("martlet tcp listen", "one client on the course's 127.0.0.1:65432"),
             ("martlet tcp listen --host 0.0.0.0 --port 9000 > backup.tar", "takes a file from the network"),
             ("martlet tcp listen -k -v --port 9000 < /dev/null >> log", "collects what many clients send"),
+            ("martlet tcp listen --port 8443 --tls-cert cert.pem --tls-key key.pem", "the same with TLS"),
             ("martlet tcp listen unix:/tmp/x.sock", "a Unix socket"),
         ],
         footnote: { SocketArguments.pipeFootnote },
@@ -49,7 +53,7 @@ enum TCPListenCommand {
     private static func listen(_ options: Options, _ serve: @escaping @Sendable (TCPConnection) async throws -> Void) async throws(NetError) {
         let ready: @Sendable (SocketAddress) -> Void = { StandardStream.error.write("listening tcp \($0)\n") }
         switch options.place {
-        case .internet: try await TCP.listen(on: "\(options.place)", ready: ready, serve)
+        case .internet: try await TCP.listen(on: "\(options.place)", tls: options.tls, ready: ready, serve)
         case .unix(let path): try await Unix.listen(on: path, ready: ready, serve)
         }
     }

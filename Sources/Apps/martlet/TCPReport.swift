@@ -1,6 +1,7 @@
 import CLinux
 import MartletLogging
 import MartletSockets
+import MartletTLS
 import Synchronization
 
 /// What `-v` says on stderr about a connection: how it came about and how it was, each line with the milliseconds since the start.
@@ -25,12 +26,26 @@ final class TCPReport: Sendable {
             line(
                 "connected to \(connection.peer) from \(own(connection)), in \(Self.milliseconds(steps.connecting)) ms",
                 at: steps.resolution + steps.connecting)
+            secured(connection, at: steps.resolution + steps.connecting + steps.securing)
         }
     }
 
     /// A server's client is there.
     func accepted(_ connection: TCPConnection) {
         line("\(connection.peer) connected to \(own(connection))")
+        secured(connection)
+    }
+
+    private func secured(_ connection: TCPConnection, at time: Duration? = nil) {
+        guard let session = connection.tls else { return }
+        let name = session.serverName.map { " for \($0)" } ?? ""
+        let agreed = session.applicationProtocol.map { "ALPN \($0)" } ?? "no ALPN"
+        let handshake = connection.steps.map { " in \(Self.milliseconds($0.securing)) ms" } ?? ""
+        line("\(session.version)\(name)\(handshake): \(session.cipher), \(agreed), \(session.wasResumed ? "session resumed" : "a new session")", at: time)
+        if let certificate = session.peerCertificate {
+            let end = LocalTime(wallNanoseconds: certificate.notAfter * 1_000_000_000).text("%Y-%m-%d %H:%M %Z")
+            line("certificate of \(certificate.subject), valid until \(end), issued by \(certificate.issuer)", at: time)
+        }
     }
 
     private func own(_ connection: TCPConnection) -> String { connection.local.map { "\($0)" } ?? "?" }

@@ -48,11 +48,8 @@ enum UDPConnectCommand {
             ("martlet udp connect 239.1.2.3:5000 -m who --interface eth0", "ask a multicast group; every member may answer"),
         ],
         footnote: {
-            """
-            Datagrams get lost without a sign: without any answer the exit code is 1, unless -W 0 says that none is awaited;
-            69 if the network says that nobody listens. An answer that ends with a newline gets no second one.
-
-            """
+            "Datagrams get lost without a sign: without any answer the exit code is 1, unless -W 0 says that none is awaited;\n"
+                + "69 if the network says that nobody listens. An answer that ends with a newline gets no second one.\n"
         },
         run: { arguments throws(CommandFailure) in run(try Options(arguments)) })
 

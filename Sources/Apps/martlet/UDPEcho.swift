@@ -24,7 +24,7 @@ enum UDPEcho {
         ],
         footnote: {
             """
-            models: loop is called for each datagram, up to 64 a system call, and what one turn of the event loop answers leaves
+            models: loop is called for each datagram, up to 64 a system call, and what one turn of the loop answers leaves
             together; async is a task with `for try await` on the same loop; blocking waits in recvfrom, then in sendto.
 
             """

@@ -444,6 +444,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
             let token = events[index].data, slot = Int(truncatingIfNeeded: token & 0xFFFF_FFFF)
             guard slot != 0, slots[slot].generation == UInt32(truncatingIfNeeded: token >> 32), slots[slot].descriptor >= 0 else { continue }
             handle(events[index].events, UInt32(truncatingIfNeeded: slot))
+            if dirty.value.count >= limits.flushBatch { flushDirty() }
         }
         readMail()
         fireTimers()
@@ -451,17 +452,21 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         if !arrivals.isEmpty { showArrivals() }
         isTickOwed = false
         tenant?.tickEnded(on: self)
+        flushDirty()
+        if !released.isEmpty {
+            let gone = released
+            released.removeAll(keepingCapacity: true)
+            for channel in gone { channel.release() }
+        }
+    }
+
+    private func flushDirty() {
         var index = 0
         while index < dirty.value.count {  // a flush may make others dirty
             flush(dirty.value[index])
             index += 1
         }
         dirty.value.removeAll(keepingCapacity: true)
-        if !released.isEmpty {
-            let gone = released
-            released.removeAll(keepingCapacity: true)
-            for channel in gone { channel.release() }
-        }
     }
 
     private func readMail() {

@@ -22,6 +22,8 @@ public final class Dialer: Channel {
         public var resolution: Duration = .zero
         /// From the first attempt to the connection.
         public var connecting: Duration = .zero
+        /// From the connection to the end of TLS's handshake; zero without TLS.
+        public var securing: Duration = .zero
         /// Attempts that failed before.
         public var failures: [NetError] = []
         public init() {}

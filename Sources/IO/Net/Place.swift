@@ -18,6 +18,14 @@ public enum Place: Sendable, Hashable, CustomStringConvertible {
         self = .internet(host: host == "*" ? "" : String(host), port: port)
     }
 
+    /// The host to be checked and asked for by TLS; nil for a path.
+    public var host: String? {
+        switch self {
+        case .internet(let host, _): host.isEmpty ? "localhost" : host
+        case .unix: nil
+        }
+    }
+
     public var description: String {
         switch self {
         case .internet(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"

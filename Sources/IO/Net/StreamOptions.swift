@@ -23,6 +23,9 @@ public struct StreamOptions: Sendable {
     /// How long the end of a scope, and `close()` without a timeout, wait for the peer to take what was written.
     public var closeTimeout = Duration.seconds(10)
 
+    /// How long a server's client may take for TLS's handshake.
+    public var handshakeTimeout = Duration.seconds(10)
+
     /// Probes of a silent connection.
     public struct KeepAlive: Sendable, Equatable {
         /// Silence before the first probe; whole seconds, at least 1.

@@ -1,2 +1,3 @@
 @_exported public import MartletFramingProtocol
 @_exported public import MartletNet
+@_exported public import MartletTLS

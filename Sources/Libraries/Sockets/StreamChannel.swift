@@ -1,6 +1,7 @@
 internal import MartletBytes
 internal import MartletEventLoop
 internal import MartletNet
+internal import MartletTLS
 internal import Synchronization
 
 /// A connection on its loop: gives what arrives to the task that reads, or keeps it up to the limit, and tells writers when there is room.
@@ -19,7 +20,32 @@ final class StreamChannel: Channel {
     private var closer: Once<StreamCore.RoomAnswer>?
     private var closeDeadline = Instant.never
     private var confirmAt = Instant.never
+    /// Who waits for the layer to open, and until when.
+    private var opener: Once<StreamCore.RoomAnswer>?
+    private var openDeadline = Instant.never
     private var confirmDelay = Duration.milliseconds(1)
+
+    // MARK: The layer
+
+    func awaitOpening(_ answer: Once<StreamCore.RoomAnswer>, until deadline: Instant, on loop: EventLoop) {
+        guard slot != 0 else { answer.resume(returning: .closed); return }
+        if loop.layer(of: slot)?.isOpen ?? true { return open(answer, on: loop) }
+        opener = answer
+        openDeadline = deadline
+        reschedule(on: loop)
+    }
+
+    override func secured(on loop: EventLoop) {
+        guard let opener else { return }
+        self.opener = nil
+        openDeadline = .never
+        open(opener, on: loop)
+    }
+
+    private func open(_ answer: Once<StreamCore.RoomAnswer>, on loop: EventLoop) {
+        if let session = loop.tlsSession(of: slot) { core?.shared.withLock { $0.session = [session] } }
+        answer.resume(returning: .room)
+    }
 
     // MARK: Input
 
@@ -151,7 +177,7 @@ final class StreamChannel: Channel {
     }
 
     private func reschedule(on loop: EventLoop) {
-        var nearest = min(readDeadline, closeDeadline, confirmAt)
+        var nearest = min(readDeadline, closeDeadline, confirmAt, openDeadline)
         for writer in writers { nearest = min(nearest, writer.deadline) }
         self.nearest = nearest
         if slot != 0 { loop.schedule(self) }
@@ -166,6 +192,10 @@ final class StreamChannel: Channel {
         if loop.now >= confirmAt {
             confirmAt = .never
             confirm(on: loop)
+        }
+        if loop.now >= openDeadline {
+            openDeadline = .never
+            opener?.resume(returning: .timedOut)
         }
         if slot != 0, loop.now >= closeDeadline { endClosing(.timedOut, on: loop) }
         reschedule(on: loop)
@@ -197,17 +227,21 @@ final class StreamChannel: Channel {
         self.core = nil
         core.outputSlot.store(0, ordering: .relaxed)
         let slot = slot
-        // After both ends the kernel hangs up: that is no failure.
-        var reason = reason
-        let hasLeft = loop[output: slot].isEmpty
+        let isFailure =
+            switch reason {
+            case .failed, .layerFailed: true
+            case .ended, .finished, .refused, .stopping: false
+            }
+        hasLostOutput = isFailure && (loop.unsentCount(slot) > 0 || closer != nil)
         let reader = core.shared.withLock { shared -> StreamCore.Reader? in
-            if case .failed = reason, shared.hasEnded, hasOutputEnded { reason = .ended }
-            if case .failed = reason, !hasLeft || !shared.outbox.isEmpty || closer != nil { hasLostOutput = true }
+            if isFailure, !shared.outbox.isEmpty { hasLostOutput = true }
             if shared.closed == nil || hasLostOutput { shared.closed = reason }
             shared.outbox = []
             shared.descriptor = -1
             return shared.reader.take()
         }
+        opener?.resume(returning: .closed)
+        opener = nil
         if let reader { reader.waiter.resume(returning: reason == .ended ? .ended : .closed) }
         for writer in writers { writer.answer.resume(returning: .closed) }
         writers = []

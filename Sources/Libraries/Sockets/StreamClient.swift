@@ -1,12 +1,16 @@
 internal import MartletBytes
 internal import MartletEventLoop
 internal import MartletNet
+internal import MartletTLS
 internal import Synchronization
 
 /// What `TCP` and `Unix` have in common as clients: dials on a loop, for a task.
 enum StreamClient {
     /// A connection whose reads end with `owner`'s cancellation, if that is given, without a handler for each.
-    static func connect(to place: Place, _ options: StreamOptions, timeout: Duration, owner: TaskMark?) async throws(NetError) -> StreamCore {
+    static func connect(
+        to place: Place, tls: TLSClientOptions?, _ options: StreamOptions, timeout: Duration, owner: TaskMark?
+    ) async throws(NetError) -> StreamCore {
+        let context = try tls.map { (tls) throws(NetError) in try SocketContexts.client(tls, "\(place)") }
         if Task.isCancelled { throw NetError(.cancelled, .connect, "\(place)") }
         let loop = SocketLoops.client
         let began = loop.currentTime()
@@ -14,8 +18,9 @@ enum StreamClient {
         let dial = Dial()
         loop.execute { loop in
             let dialer = Dialer(to: place, options: options, timeout: timeout, on: loop) { result in
-                let reply = result.flatMap { outcome in
-                    StreamCore(outcome.descriptor, peer: outcome.peer, steps: outcome.steps, options: options, owner: owner, on: loop).map { .success($0) }
+                let reply = result.flatMap { (outcome) -> Result<StreamCore, NetError> in
+                    let transport = Transport(descriptor: outcome.descriptor, layer: context?.makeLayer(serverName: place.host))
+                    return StreamCore(transport, peer: outcome.peer, steps: outcome.steps, options: options, owner: owner, on: loop).map { .success($0) }
                         ?? .failure(NetError(errno: 24, .connect, "\(place)"))
                 }
                 if !answer.resume(returning: reply), case .success(let core) = reply { core.abort() }
@@ -30,7 +35,9 @@ enum StreamClient {
                 loop.execute { loop in dial.dialer.withLock { $0 }?().cancel(on: loop) }
             }
         }
-        return try result.get()
+        let core = try result.get()
+        if context != nil { try await core.secure(timeout: max(.zero, timeout - (loop.currentTime() - began))) }
+        return core
     }
 
     /// Runs `body` and ends the connection with it.

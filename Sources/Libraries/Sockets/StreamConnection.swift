@@ -1,5 +1,5 @@
-internal import MartletEventLoop
 public import MartletNet
+public import MartletTLS
 internal import Synchronization
 
 /// A connected stream: TCP, a Unix socket, or TLS over either. Belongs to the scope that gave it; afterwards every call throws `closed`.
@@ -48,8 +48,15 @@ public struct StreamConnection: Sendable {
     /// Who is at the other end of a Unix socket; nil for TCP.
     public var credentials: PeerCredentials? { core.shared.withLock { PeerCredentials(descriptor: $0.descriptor) } }
 
+    /// What TLS agreed on; nil without TLS.
+    public var tls: TLSSession? { core.shared.withLock { $0.session.first } }
+
     /// How a client's connection came about: addresses, times, attempts that failed. Nil on a server.
-    public var steps: Dialer.Steps? { core.steps }
+    public var steps: Dialer.Steps? {
+        var steps = core.steps
+        steps?.securing = core.shared.withLock { $0.securing }
+        return steps
+    }
 }
 
 public typealias TCPConnection = StreamConnection

@@ -63,12 +63,34 @@ extension StreamCore {
         if loop.isCurrent { channel.empty(on: loop) } else if tellsLoop { loop.execute { [self] in channel.empty(on: $0) } }
     }
 
+    /// Waits until the layer lets bytes through. What fails ends the connection.
+    func secure(timeout: Duration) async throws(NetError) {
+        let began = loop.currentTime(), opened = Once<RoomAnswer>()
+        onLoop { channel, loop in channel.awaitOpening(opened, until: began + timeout, on: loop) }
+        let answer = await withTaskCancellationHandler {
+            await opened.wait()
+        } onCancel: {
+            opened.resume(returning: .cancelled)
+        }
+        let elapsed = loop.currentTime() - began
+        shared.withLock { $0.securing = elapsed }
+        let failure: NetError
+        switch answer {
+        case .room: return
+        case .timedOut: failure = error(.timedOut, .handshake, since: began)
+        case .cancelled: failure = error(.cancelled, .handshake, since: began)
+        case .closed: failure = self.failure(.handshake, since: began)
+        }
+        abort()
+        throw failure
+    }
+
     // MARK: The end
 
     /// Nobody may use it any more; what reads ends.
     private func forbidUse() {
         let reader = shared.withLock { shared -> Reader? in
-            if shared.closed == nil { shared.closed = .finished }
+            if shared.closed == nil || shared.closed == .ended { shared.closed = .finished }
             return shared.reader.take()
         }
         if let reader { reader.waiter.resume(returning: .closed) }

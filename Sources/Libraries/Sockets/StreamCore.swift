@@ -1,6 +1,7 @@
 internal import MartletBytes
 internal import MartletEventLoop
 internal import MartletNet
+internal import MartletTLS
 internal import Synchronization
 
 /// One connection as its tasks see it: what has arrived and was not read, what was written elsewhere than on the loop, and who reads.
@@ -32,6 +33,9 @@ final class StreamCore: Sendable {
         var isLoopTold = false
         /// The loop's output has no room: who writes elsewhere waits.
         var isFull = false
+        /// What TLS agreed on: none or one, since most connections have none.
+        var session: [TLSSession] = []
+        var securing: Duration = .zero
         /// -1 once it is closed.
         var descriptor: Int32
     }
@@ -62,17 +66,19 @@ final class StreamCore: Sendable {
     /// Output above which writers wait; they go on below `EventLoopLimits.outputLowWater`.
     static let highWater = 1 << 18
 
-    /// On the loop: takes the descriptor over. Nil, and the descriptor closed, when the loop is full.
-    init?(_ descriptor: Int32, peer: SocketAddress, steps: Dialer.Steps? = nil, options: StreamOptions, owner: TaskMark?, on loop: EventLoop) {
+    /// On the loop: takes the transport over. Nil, and its descriptor closed, when the loop is full.
+    init?(
+        _ transport: Transport, peer: SocketAddress, steps: Dialer.Steps? = nil, options: StreamOptions, owner: TaskMark?, on loop: EventLoop
+    ) {
         self.loop = loop
         self.peer = peer
         self.steps = steps
         self.options = options
         self.owner = owner
-        shared = Mutex(Shared(descriptor: descriptor))
+        shared = Mutex(Shared(descriptor: transport.descriptor))
         let channel = StreamChannel()
         bound = LoopBound(channel, on: loop)
-        guard let slot = loop.add(channel, descriptor: descriptor) else { return nil }
+        guard let slot = loop.add(channel, transport) else { return nil }
         channel.core = self
         outputSlot.store(slot, ordering: .relaxed)
     }

@@ -1,5 +1,6 @@
 internal import MartletEventLoop
 internal import MartletNet
+internal import MartletTLS
 internal import Synchronization
 
 /// What `TCP.listen` and `Unix.listen` have in common: accepts on one loop, and runs a child task for each connection on the loop it was dealt to.
@@ -8,15 +9,17 @@ internal import Synchronization
 struct StreamServer: Sendable {
     typealias Handler = @Sendable (StreamConnection) async throws -> Void
     let options: StreamOptions
+    let tls: TLSContext?
     let loops: [EventLoop]
     let handler: Handler
     let failed: (@Sendable (StreamConnection, any Error) -> Void)?
 
     /// Binds all addresses, which get the same port, before anything is accepted.
     static func listen(
-        on addresses: [SocketAddress], _ options: StreamOptions, loops count: Int, ready: (@Sendable (SocketAddress) -> Void)?,
+        on addresses: [SocketAddress], tls: TLSServerOptions?, _ options: StreamOptions, loops count: Int, ready: (@Sendable (SocketAddress) -> Void)?,
         failed: (@Sendable (StreamConnection, any Error) -> Void)?, _ handler: @escaping Handler
     ) async throws(NetError) {
+        let context = try tls.map { (tls) throws(NetError) in try SocketContexts.server(tls, "\(addresses.first.map { "\($0)" } ?? "")") }
         var sockets: [BoundSocket] = []
         do throws(NetError) {
             for address in addresses {
@@ -29,7 +32,7 @@ struct StreamServer: Sendable {
         }
         let loops = SocketLoops.lend(max(1, count))
         if let address = sockets.first?.address { ready?(address) }
-        await StreamServer(options: options, loops: loops, handler: handler, failed: failed).run(sockets)
+        await StreamServer(options: options, tls: context, loops: loops, handler: handler, failed: failed).run(sockets)
         SocketLoops.takeBack(loops)
     }
 
@@ -58,10 +61,12 @@ struct StreamServer: Sendable {
     }
 
     private func serve(_ arrival: Arrival, on loop: EventLoop) async {
-        guard let core = StreamCore(arrival.descriptor, peer: arrival.peer, options: options, owner: .current, on: loop) else { return }
+        let transport = Transport(descriptor: arrival.descriptor, layer: tls?.makeLayer())
+        guard let core = StreamCore(transport, peer: arrival.peer, options: options, owner: .current, on: loop) else { return }
         if Task.isCancelled { core.cancelOwner() }
         let connection = StreamConnection(core: core)
         do {
+            if tls != nil { try await core.secure(timeout: options.handshakeTimeout) }
             try await handler(connection)
             try await core.close(timeout: options.closeTimeout)
         } catch {

@@ -11,20 +11,20 @@ public enum Unix {
         _ handler: @escaping @Sendable (UnixConnection) async throws -> Void
     ) async throws(NetError) {
         let addresses = try await Place.unix(path).addressesToBind()
-        try await StreamServer.listen(on: addresses, options, loops: loops, ready: ready, failed: failed, handler)
+        try await StreamServer.listen(on: addresses, tls: nil, options, loops: loops, ready: ready, failed: failed, handler)
     }
 
     /// Connects, runs `body`, and closes, as `TCP.withConnection` does.
     public static func withConnection<Result>(
         to path: String, options: StreamOptions = StreamOptions(), timeout: Duration = .seconds(10), _ body: (UnixConnection) async throws -> Result
     ) async throws -> Result {
-        let core = try await StreamClient.connect(to: .unix(path), options, timeout: timeout, owner: .current)
+        let core = try await StreamClient.connect(to: .unix(path), tls: nil, options, timeout: timeout, owner: .current)
         return try await StreamClient.scope(core, body)
     }
 
     /// Connects, and gives the connection to the caller.
     public static func connect(to path: String, options: StreamOptions = StreamOptions(), timeout: Duration = .seconds(10)) async throws(NetError) -> TCPSocket
     {
-        TCPSocket(core: try await StreamClient.connect(to: .unix(path), options, timeout: timeout, owner: nil))
+        TCPSocket(core: try await StreamClient.connect(to: .unix(path), tls: nil, options, timeout: timeout, owner: nil))
     }
 }

@@ -43,7 +43,7 @@ final class EchoBench: Sendable {
         let latest = cl_monotonic_ns() + 30_000_000_000
         while true {
             let counts = await counts()
-            if let failure = counts.failure { throw CommandFailure(counts.readyCount == 0 ? ExitCode.peerUnreachable : ExitCode.failed, failure) }
+            if let failure = counts.failure { throw CommandFailure(counts.isUnreachable ? ExitCode.peerUnreachable : ExitCode.failed, failure) }
             if counts.readyCount >= count { return }
             guard cl_monotonic_ns() < latest, !Task.isCancelled else {
                 let sentence = "\(counts.readyCount) of \(count) connections to \(options.place) were ready after 30 s; does the server limit them?"

@@ -1,4 +1,5 @@
 import MartletSockets
+import MartletTLS
 
 /// `martlet bench tcp|udp` as typed.
 struct EchoBenchOptions: Equatable, Sendable {
@@ -17,6 +18,8 @@ struct EchoBenchOptions: Equatable, Sendable {
     /// Messages a second of all connections; `nil`: as many as go.
     let rate: Double?
     let loopCount: Int
+    /// Nil: without TLS.
+    let tls: TLSClientOptions?
     let isJSON: Bool
     let isQuiet: Bool
 
@@ -33,7 +36,7 @@ struct EchoBenchOptions: Equatable, Sendable {
             .one("--loops", value: "N", about: "event loops of the generator, one thread each (default: 1)"),
             .flag("--json", about: "one JSON object instead of the table"),
             .flag("--quiet", about: "no progress"),
-        ]
+        ] + (transport == "tcp" ? TLSArguments.client : [])
     }
 
     static let footnote = """
@@ -55,6 +58,7 @@ struct EchoBenchOptions: Equatable, Sendable {
         seconds = try arguments.seconds("--duration") ?? 5
         warmUpSeconds = messageCount == nil ? try arguments.seconds("--warm-up") ?? 0.5 : 0
         loopCount = try arguments.integer("--loops", in: 1...64) ?? 1
+        tls = transport == "tcp" ? try TLSArguments.clientOptions(arguments, for: place) : nil
         isJSON = arguments.has("--json")
         isQuiet = arguments.has("--quiet")
     }

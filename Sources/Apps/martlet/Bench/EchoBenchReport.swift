@@ -7,14 +7,19 @@ struct EchoBenchCounts: Sendable {
     var errors: UInt64 = 0
     /// The first reason, for the report.
     var failure: String?
+    /// That was for want of the peer.
+    var isUnreachable = false
+    /// What TLS has agreed on with the first connection.
+    var security: String?
     /// Since the start, also before the measuring.
     var sentInAll: UInt64 = 0
     var receivedInAll: UInt64 = 0
     var readyCount = 0
     var latency = LatencyHistogram()
 
-    mutating func failed(_ reason: String) {
+    mutating func failed(_ reason: String, isUnreachable: Bool = false) {
         errors += 1
+        if failure == nil { self.isUnreachable = isUnreachable }
         failure = failure ?? reason
     }
 
@@ -23,7 +28,9 @@ struct EchoBenchCounts: Sendable {
         received += other.received
         lost += other.lost
         errors += other.errors
+        if failure == nil { isUnreachable = other.isUnreachable }
         failure = failure ?? other.failure
+        security = security ?? other.security
         sentInAll += other.sentInAll
         receivedInAll += other.receivedInAll
         readyCount += other.readyCount
@@ -43,14 +50,11 @@ struct EchoBenchReport: Sendable {
     private let options: EchoBenchOptions
     private let counts: EchoBenchCounts
     private let seconds: Double
-    /// What the connections have agreed on, where that is worth a row ("TLSv1.3, TLS_AES_128_GCM_SHA256").
-    private let security: String?
 
-    init(_ options: EchoBenchOptions, _ counts: EchoBenchCounts, seconds: Double, security: String? = nil) {
+    init(_ options: EchoBenchOptions, _ counts: EchoBenchCounts, seconds: Double) {
         self.options = options
         self.counts = counts
         self.seconds = max(seconds, 1e-9)
-        self.security = security
     }
 
     var errors: UInt64 { counts.errors }
@@ -71,7 +75,7 @@ struct EchoBenchReport: Sendable {
         if let rate = options.rate { load += ", \(BenchFigures.grouped(rate))/s" }
         let seconds = BenchFigures.rounded(seconds)
         var rows: [(String, String)] = [("load", load)]
-        if let security { rows.append(("security", security)) }
+        if let security = counts.security { rows.append(("security", security)) }
         rows.append(("sent", "\(BenchFigures.grouped(Double(counts.sent))) in \(seconds) s, \(BenchFigures.grouped(sentPerSecond))/s"))
         rows.append(("received", "\(BenchFigures.grouped(Double(counts.received))), \(BenchFigures.grouped(receivedPerSecond))/s"))
         if counts.latency.count > 0 { rows.append(("latency", BenchFigures.text(counts.latency))) }

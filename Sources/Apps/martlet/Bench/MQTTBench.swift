@@ -3,12 +3,13 @@ import MartletEventLoop
 import MartletLogging
 import MartletMQTT
 import MartletNet
+import MartletTLS
 
 /// `martlet bench mqtt`: connects, subscribes, warms up, measures, waits for what is still on its way, reports.
 func runMQTTBench(_ options: MQTTBenchOptions) -> Int32 {
     CommandTask.run(terminated: { _, task in task.cancel() }) { _ in
-        let bench = MQTTBench(options)
         do throws(CommandFailure) {
+            let bench = try MQTTBench(options)
             let report = try await bench.run()
             StandardStream.output.write(options.isJSON ? report.json : report.table)
             return report.errors == 0 ? ExitCode.ok : ExitCode.failed
@@ -22,9 +23,14 @@ func runMQTTBench(_ options: MQTTBenchOptions) -> Int32 {
 final class MQTTBench: Sendable {
     private let options: MQTTBenchOptions
     private let loops: [EventLoop]
+    /// `nil`: without TLS.
+    private let security: TLSContext?
 
-    init(_ options: MQTTBenchOptions) {
+    init(_ options: MQTTBenchOptions) throws(CommandFailure) {
         self.options = options
+        do throws(TLSError) { security = if let tls = options.tls { try TLSContext(client: tls) } else { nil } } catch {
+            throw CommandFailure(ExitCode.failed, "\(error)")
+        }
         loops = (0..<options.loopCount).map { number in
             var limits = EventLoopLimits()
             limits.connectionsMax = options.publisherCount + options.subscriberCount + 16
@@ -78,13 +84,14 @@ final class MQTTBench: Sendable {
     }
 
     private func open(_ address: SocketAddress, _ index: Int, _ make: @escaping @Sendable (EventLoop) -> MQTTBenchConnection) {
+        let security = security, host = options.server.host
         loops[index % loops.count].execute { loop in
             Connector(to: address, timeout: .seconds(10), on: loop) { result in
                 guard let tenant = MQTTBenchLoop.on(loop) else { return }
                 switch result {
                 case .success(let descriptor):
                     let channel = make(loop)
-                    tenant.add(channel, descriptor, on: loop)
+                    tenant.add(channel, Transport(descriptor: descriptor, layer: security?.makeLayer(serverName: host)), on: loop)
                     channel.connect(on: loop)
                 case .failure(let error): tenant.failed("\(error)")
                 }

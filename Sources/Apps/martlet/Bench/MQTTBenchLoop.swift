@@ -88,10 +88,10 @@ final class MQTTBenchLoop: LoopTenant {
         if nearest != .max, nearest - cl_monotonic_ns() <= Self.clockStep { loop.execute { _ in } }
     }
 
-    func add(_ channel: Channel, _ descriptor: Int32, on loop: EventLoop) {
+    func add(_ channel: Channel, _ transport: Transport, on loop: EventLoop) {
         channels.append(channel)
         if let publisher = channel as? MQTTBenchPublisher { publishers.append(publisher) }
-        loop.add(channel, descriptor: descriptor)
+        loop.add(channel, transport)
     }
 
     func startSending(on loop: EventLoop) {

@@ -4,6 +4,8 @@ import MartletMQTTProtocol
 /// `martlet bench mqtt` as typed.
 struct MQTTBenchOptions: Equatable, Sendable {
     var server: MQTTServerURL
+    /// `nil`: without TLS.
+    var tls: TLSClientOptions?
     var publisherCount: Int
     var subscriberCount: Int
     var topicCount: Int
@@ -22,28 +24,32 @@ struct MQTTBenchOptions: Equatable, Sendable {
     var isJSON: Bool
     var isQuiet: Bool
 
-    static let options: [Command.Option] = [
-        .one("--publishers", value: "N", about: "connections that publish (default: 1)"),
-        .one("--subscribers", value: "N", about: "connections that subscribe (default: 1; 0 measures acknowledgements)"),
-        .one("--topics", value: "N", about: "topics, taken in turn (default: as many as there are of the fewer side)"),
-        .one("-q", "--qos", value: "0|1|2", about: "quality of service of both (default: 0)"),
-        .one("--size", value: "BYTES", about: "payload, 16 or more (default: 64)"),
-        .one("--duration", value: "SECONDS", about: "how long is measured (default: 5)"),
-        .one("--count", value: "N", about: "so many messages instead, without a warm-up"),
-        .one("--warm-up", value: "SECONDS", about: "before the measuring (default: 1)"),
-        .one("--window", value: "N", about: "unacknowledged messages of a publisher, QoS 1 and 2 (default: 100)"),
-        .one("--rate", value: "N", about: "messages a second of all publishers; latency counts from when each was due"),
-        .one("-V", "--protocol-version", value: "5|311", about: "version of MQTT (default: 5)"),
-        .one("--loops", value: "N", about: "event loops of the generator, one thread each (default: 1)"),
-        .flag("--json", about: "one JSON object instead of the table"),
-        .flag("--quiet", about: "no progress"),
-    ]
+    static let options: [Command.Option] =
+        [
+            .one("--publishers", value: "N", about: "connections that publish (default: 1)"),
+            .one("--subscribers", value: "N", about: "connections that subscribe (default: 1; 0 measures acknowledgements)"),
+            .one("--topics", value: "N", about: "topics, taken in turn (default: as many as there are of the fewer side)"),
+            .one("-q", "--qos", value: "0|1|2", about: "quality of service of both (default: 0)"),
+            .one("--size", value: "BYTES", about: "payload, 16 or more (default: 64)"),
+            .one("--duration", value: "SECONDS", about: "how long is measured (default: 5)"),
+            .one("--count", value: "N", about: "so many messages instead, without a warm-up"),
+            .one("--warm-up", value: "SECONDS", about: "before the measuring (default: 1)"),
+            .one("--window", value: "N", about: "unacknowledged messages of a publisher, QoS 1 and 2 (default: 100)"),
+            .one("--rate", value: "N", about: "messages a second of all publishers; latency counts from when each was due"),
+            .one("-V", "--protocol-version", value: "5|311", about: "version of MQTT (default: 5)"),
+            .one("--loops", value: "N", about: "event loops of the generator, one thread each (default: 1)"),
+        ] + MQTTTLSOptions.options + [
+            .flag("--json", about: "one JSON object instead of the table"),
+            .flag("--quiet", about: "no progress"),
+        ]
 
     init(_ arguments: Arguments) throws(CommandFailure) {
         guard let url = arguments.words.first, arguments.words.count == 1 else {
-            throw .usage("bench mqtt: say one server: mqtt://[USER[:PASSWORD]@]HOST[:PORT]")
+            throw .usage("bench mqtt: say one server: mqtt[s]://[USER[:PASSWORD]@]HOST[:PORT]")
         }
         do throws(MQTTClientError) { server = try MQTTServerURL(url) } catch { throw .usage("bench mqtt: \(error)") }
+        tls = try MQTTTLSOptions.parse(arguments, isAsked: server.isSecure)
+        if tls != nil, !server.isSecure { throw .usage("bench mqtt: the URL is without TLS: write mqtts://, or leave out the flags about TLS") }
         if server.topic != nil { throw .usage("bench mqtt: the URL names a topic; the topics are bench/…") }
         publisherCount = try arguments.integer("--publishers", in: 1...10_000) ?? 1
         subscriberCount = try arguments.integer("--subscribers", in: 0...10_000) ?? 1

@@ -1,6 +1,7 @@
 import MartletEventLoop
 import MartletLogging
 import MartletNet
+import MartletTLS
 
 /// `martlet bench tcp`: its help, its connections, its report.
 enum TCPBench {
@@ -13,6 +14,7 @@ enum TCPBench {
             ("martlet bench tcp 127.0.0.1:65432", "one connection, one message at a time"),
             ("martlet bench tcp 127.0.0.1:65432 -c 50 --depth 32", "50 connections with 32 messages in flight on each"),
             ("martlet bench tcp 127.0.0.1:65432 -c 100 --rate 5000", "a fixed rate, with honest latencies"),
+            ("martlet bench tcp localhost:8443 -c 50 --tls --cafile ca.pem", "the same through TLS"),
             ("martlet bench tcp 127.0.0.1:65432 -c 10 --count 100000 --json", "for a script"),
         ],
         footnote: { EchoBenchOptions.footnote },
@@ -36,15 +38,21 @@ enum TCPBench {
     /// The first connection finds the address that answers; the others take it.
     private static func connect(_ bench: EchoBench) async throws(CommandFailure) {
         let options = bench.options
+        var context: TLSContext?
+        do throws(TLSError) { context = try options.tls.map { (tls) throws(TLSError) in try TLSContext(client: tls) } } catch {
+            throw CommandFailure(ExitCode.failed, "\(error)")
+        }
         let found = Once<SocketAddress?>()
-        open(0, at: options.place, bench) { found.resume(returning: $0) }
+        open(0, at: options.place, bench, context) { found.resume(returning: $0) }
         guard let address = await found.wait() else { return try await bench.ready(1) }
-        for index in 1..<max(1, options.connectionCount) { open(index, at: Place(address), bench) { _ in } }
+        for index in 1..<max(1, options.connectionCount) { open(index, at: Place(address), bench, context) { _ in } }
         try await bench.ready(options.connectionCount)
     }
 
     /// `finished` is told the address, or nil if there is no connection.
-    private static func open(_ index: Int, at place: Place, _ bench: EchoBench, _ finished: @escaping @Sendable (SocketAddress?) -> Void) {
+    private static func open(
+        _ index: Int, at place: Place, _ bench: EchoBench, _ context: TLSContext?, _ finished: @escaping @Sendable (SocketAddress?) -> Void
+    ) {
         let options = bench.options
         bench.loops[index % bench.loops.count].execute { loop in
             Dialer(to: place, timeout: .seconds(10), on: loop) { result in
@@ -53,11 +61,11 @@ enum TCPBench {
                 case .success(let outcome):
                     let connection = TCPBenchConnection(options, index: index)
                     tenant.add(connection)
-                    loop.add(connection, descriptor: outcome.descriptor)
-                    tenant.counts.readyCount += 1
+                    loop.add(connection, Transport(descriptor: outcome.descriptor, layer: context?.makeLayer(serverName: options.place.host)))
+                    if context == nil { tenant.counts.readyCount += 1 }
                     finished(outcome.peer)
                 case .failure(let error):
-                    tenant.counts.failed("\(error)")
+                    tenant.counts.failed("\(error)", isUnreachable: true)
                     finished(nil)
                 }
             }
@@ -71,4 +79,5 @@ extension Place {
         let text = "\(address)"
         self = (try? Place(text)) ?? .unix(text)
     }
+
 }

@@ -1,6 +1,7 @@
 import CLinux
 import MartletBytes
 import MartletEventLoop
+import MartletTLS
 
 /// One connection of `martlet bench tcp`: sends numbered messages, and compares what comes back byte by byte.
 final class TCPBenchConnection: Channel, EchoBenchClient {
@@ -13,6 +14,8 @@ final class TCPBenchConnection: Channel, EchoBenchClient {
     private var expected: [UInt8]
     private var offset = 0
     private var answered: UInt64 = 0
+    /// TLS's handshake is done.
+    private var isOpen = false
 
     init(_ options: EchoBenchOptions, index: Int) {
         (depth, size) = (options.depth, options.size)
@@ -102,9 +105,21 @@ final class TCPBenchConnection: Channel, EchoBenchClient {
         return difference == 0
     }
 
+    override func secured(on loop: EventLoop) {
+        isOpen = true
+        guard let tenant = EchoBenchLoop.on(loop) else { return }
+        tenant.counts.readyCount += 1
+        tenant.counts.security = tenant.counts.security ?? loop.tlsSession(of: slot).map { "\($0.version), \($0.cipher)" }
+    }
+
     func close(on loop: EventLoop) { if slot != 0 { loop.close(self, .finished) } }
 
     override func closed(_ reason: CloseReason, on loop: EventLoop) {
-        if reason != .finished { EchoBenchLoop.on(loop)?.counts.failed("a connection was lost: \(reason)") }
+        guard reason != .finished, let tenant = EchoBenchLoop.on(loop) else { return }
+        if case .layerFailed(let failure) = reason, !isOpen {
+            tenant.counts.failed("no TLS: \(failure)", isUnreachable: true)
+        } else {
+            tenant.counts.failed("a connection was lost: \(reason)")
+        }
     }
 }

@@ -12,15 +12,15 @@ extension Service where Machine: ~Copyable {
 
     /// Inlined where `Machine` is known, so that the machine and the handler are one piece of code with what calls them.
     @inlinable func channel(on loop: EventLoop) -> ServiceChannel {
-        let machine = PinnedMachine(makeMachine())
+        let machine = Pinned(makeMachine())
         let handle = handle
-        return ServiceChannel(deadline: machine.pinned.value.deadline) { occasion, bytes, channel, loop throws in
-            defer { channel.next.value = machine.pinned.value.deadline }
+        return ServiceChannel(deadline: machine.value.deadline) { occasion, bytes, channel, loop throws in
+            defer { channel.times.value.machine = machine.value.deadline }
             let slot = channel.slot
             switch occasion {
             case .bytes:
                 var failure: (any Error)?
-                let used = try loop.drive(&machine.pinned.value, over: bytes, slot: slot) { event, machine in
+                let used = try loop.drive(&machine.value, over: bytes, slot: slot) { event, machine in
                     // First, so that the answer is written into a buffer of the loop's pool.
                     loop.willWrite(slot)
                     do { try handle(event, bytes, &machine, &loop[output: slot]) } catch { failure = error }
@@ -30,18 +30,12 @@ extension Service where Machine: ~Copyable {
                 return used
             case .end:
                 defer { if !loop[output: slot].isEmpty { loop.willWrite(slot) } }
-                try machine.pinned.value.receiveEnd(at: loop.now, into: &loop[output: slot])
-            case .deadline: try loop.wake(&machine.pinned.value, slot: slot)
+                try machine.value.receiveEnd(at: loop.now, into: &loop[output: slot])
+            case .deadline: try loop.wake(&machine.value, slot: slot)
             }
             return 0
         }
     }
-}
-
-/// A machine that a closure may keep.
-@usableFromInline final class PinnedMachine<Machine: ~Copyable> {
-    @usableFromInline let pinned: Pinned<Machine>
-    @inlinable init(_ machine: consuming Machine) { pinned = Pinned(machine) }
 }
 
 /// One client of `serveLoop`.
@@ -51,16 +45,14 @@ extension Service where Machine: ~Copyable {
     @usableFromInline typealias Turn = (Occasion, Span<UInt8>, ServiceChannel, EventLoop) throws -> Int
 
     private let turn: Turn
-    /// The machine's deadline.
-    @usableFromInline let next: Pinned<Instant>
-    /// When a client that takes nothing is cut off.
-    private let stalledUntil = Pinned(Instant.never)
+    /// The machine's deadline, and when a client that takes nothing is cut off.
+    @usableFromInline let times: Pinned<(machine: Instant, stall: Instant)>
     fileprivate var stallTimeout = Duration.zero
     fileprivate var left: ((CloseReason) -> Void)?
 
     @usableFromInline init(deadline: Instant, _ turn: @escaping Turn) {
         self.turn = turn
-        next = Pinned(deadline)
+        times = Pinned((deadline, .never))
         super.init()
     }
 
@@ -79,18 +71,18 @@ extension Service where Machine: ~Copyable {
     }
 
     override func wake(on loop: EventLoop) {
-        if stalledUntil.value <= loop.now { return loop.close(self, .failed(timedOut)) }
+        if times.value.stall <= loop.now { return loop.close(self, .failed(timedOut)) }
         do { _ = try turn(.deadline, Span(), self, loop) } catch { loop.finish(self, CloseReason(ending: error)) }
     }
 
-    override var deadline: Instant { min(next.value, stalledUntil.value) }
+    override var deadline: Instant { min(times.value.machine, times.value.stall) }
 
     /// A handshake must come to its end too.
-    fileprivate func expectSecured(on loop: EventLoop) { stalledUntil.value = loop.now + stallTimeout }
+    fileprivate func expectSecured(on loop: EventLoop) { times.value.stall = loop.now + stallTimeout }
 
-    override func secured(on loop: EventLoop) { stalledUntil.value = .never }
+    override func secured(on loop: EventLoop) { times.value.stall = .never }
 
-    override func outputBlocked(_ blocked: Bool, on loop: EventLoop) { stalledUntil.value = blocked ? loop.now + stallTimeout : .never }
+    override func outputBlocked(_ blocked: Bool, on loop: EventLoop) { times.value.stall = blocked ? loop.now + stallTimeout : .never }
 
     override func closed(_ reason: CloseReason, on loop: EventLoop) { left?(reason) }
 }
@@ -108,7 +100,10 @@ extension Service where Machine: ~Copyable {
     }
 
     @usableFromInline func run() {
-        let loops = (0..<max(1, options.loopCount)).map { EventLoop(number: $0) }
+        var limits = EventLoopLimits()
+        // A handler answers its own client alone.
+        limits.flushBatch = 32
+        let loops = (0..<max(1, options.loopCount)).map { [limits] in EventLoop(number: $0, limits: limits) }
         let server = self
         let threads = loops.map { loop in
             loop.start { loop in
