@@ -47,6 +47,8 @@ def serve(name, kind, identity, loops=1, pin=True):
         tls = ["--tls-cert", certificate, "--tls-key", key] if kind == "TLS" else []
         command = [MARTLET, "udp", "echo"] if kind == "UDP" else [MARTLET, "tcp", "echo", "--model", "loop", "--loops", str(loops)]
         return started(name, port, command + place + tls, kind, pin)
+    if name == "async" and kind == "UDP":
+        return started(name, port, [MARTLET, "udp", "echo", "--model", "async"] + place, kind, pin)
     if name == "async":
         return started(name, port, [BENCH_ECHO, kind.lower(), str(port), *(identity if kind == "TLS" else [])], kind, pin)
     if kind == "TLS":

@@ -5,6 +5,7 @@ import MartletNet
 import MartletSockets
 
 /// Echo servers for `Benchmarks/sockets.py`: `bench-echo tcp PORT [--loops N]` serves 127.0.0.1 by asynchronous handlers,
+/// `bench-echo tls PORT CERTIFICATE KEY` does so with TLS,
 /// `bench-echo callbacks PORT` by a channel, whose cost the handlers are measured against.
 @main struct BenchEcho {
     static func main() async throws {
@@ -13,13 +14,17 @@ import MartletSockets
         ProcessSetup.prepare()
         let loops = words.firstIndex(of: "--loops").flatMap { words.indices.contains($0 + 1) ? Int(words[$0 + 1]) : nil } ?? 1
         switch words[1] {
-        case "tcp":
-            try await TCP.listen(on: "127.0.0.1:\(port)", loops: loops) { connection in
-                for try await chunk in connection.inbound { try await connection.write(chunk) }
-            }
+        case "tcp": try await TCP.listen(on: "127.0.0.1:\(port)", loops: loops, echo)
+        case "tls" where words.count >= 5:
+            let identity = TLSIdentity(certificate: words[3], key: words[4])
+            try await TCP.listen(on: "127.0.0.1:\(port)", tls: TLSServerOptions(identity: identity), loops: loops, echo)
         case "callbacks": try serveByCallbacks(port)
         default: exit(64)
         }
+    }
+
+    @Sendable private static func echo(_ connection: TCPConnection) async throws {
+        for try await chunk in connection.inbound { try await connection.write(chunk) }
     }
 
     private static func serveByCallbacks(_ port: UInt16) throws {

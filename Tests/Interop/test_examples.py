@@ -16,10 +16,7 @@ EXAMPLES = brokers.ROOT / "Examples"
 LISTINGS = {
     "01-tcp-echo-server": 14,
     "02-tcp-echo-client": 8,
-    "03-udp-echo-server": 12,
-    "04-udp-echo-client": 8,
     "05-async-tcp-server": 25,
-    "06-async-udp-server": 20,
     "07-peer-to-peer": 15,
 }
 
@@ -43,6 +40,13 @@ def test_every_example_is_in_the_table():
     folders = sorted(path.name for path in EXAMPLES.iterdir() if path.name[0].isdigit())
     table = (EXAMPLES / "README.md").read_text()
     assert [name for name in folders if f"]({name}/" not in table] == []
+
+
+def test_the_readme_has_the_example_that_compiles():
+    """The code that a reader copies is that of 05-async-tcp-server, with the place written out."""
+    code = (EXAMPLES / "05-async-tcp-server/main.swift").read_text().split("import MartletSockets\n")[1]
+    readme = (brokers.ROOT / "README.md").read_text()
+    assert "```swift\nimport MartletSockets\n" + code.replace("Arguments.place", '"127.0.0.1:65432"') + "```" in readme
 
 
 # The course's servers, how they say that they are ready, and what they print for each chunk.

@@ -342,7 +342,7 @@ def test_a_certificate_is_believed_only_for_a_reason(certificates):
         server, port = s_server(certificates, name=name)
         with server:
             text = sentence(brokers.martlet("tcp", "connect", "--tls", *words, f"localhost:{port}", input=""), 69)
-            assert reason in text and f"localhost:{port}" in text, text
+            assert reason in text and f":{port}" in text, text
     server, port = s_server(certificates, name="other")
     with server, martlet("tcp", "connect", "--insecure", f"localhost:{port}") as client:
         client.write(b"drawer\n")
@@ -448,11 +448,11 @@ def test_without_k_the_second_is_turned_away():
     with server, martlet("tcp", "connect", f"127.0.0.1:{port}") as first:
         first.write(b"first")
         server.prints("first")
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as second:
-            try:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as second:
                 assert second.recv(10) == b""
-            except ConnectionResetError:
-                pass
+        except ConnectionResetError:
+            pass
         first.end_input()
         server.end_input()
         assert server.wait() == 0 and first.wait() == 0

@@ -30,6 +30,6 @@ enum UDPArguments {
         throw .usage("\(command): \(place) has no address")
     }
 
-    /// `-m` as typed, else the lines of stdin.
+    /// A datagram as a line of stdout.
     static func line(_ datagram: [UInt8]) -> [UInt8] { datagram.last == UInt8(ascii: "\n") ? datagram : datagram + [UInt8(ascii: "\n")] }
 }

@@ -15,16 +15,19 @@ enum UDPConnectCommand {
         init(_ arguments: Arguments) throws(CommandFailure) {
             place = try Place(arguments, of: "udp connect")
             datagrams = try UDPArguments.options(arguments)
-            datagrams.localAddress = arguments.text("--bind").map {
-                $0.contains("]") || $0.contains("/") || $0.split(separator: ":").count == 2 ? $0 : Self.anyPort($0)
-            }
+            datagrams.localAddress = arguments.text("--bind").map(Self.withPort)
             messages = arguments.texts("-m")
             replyCountMax = try arguments.integer("-n", in: 1...(1 << 40))
             patience = .seconds(try arguments.seconds("-W") ?? 1)
             isVerbose = arguments.has("-v")
         }
 
-        private static func anyPort(_ host: String) -> String { host.contains(":") ? "[\(host)]:0" : "\(host):0" }
+        /// Any port where none is said. A path or a name stays as it is.
+        private static func withPort(_ text: String) -> String {
+            let colonCount = text.count { $0 == ":" }
+            if colonCount == 1 || text.hasPrefix("[") || text.hasPrefix("/") || text.hasPrefix("@") { return text }
+            return colonCount == 0 ? "\(text):0" : "[\(text)]:0"
+        }
     }
 
     static let command = Command(

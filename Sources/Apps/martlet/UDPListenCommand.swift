@@ -51,7 +51,7 @@ enum UDPListenCommand {
             ("martlet udp listen", "on the course's 127.0.0.1:65432"),
             ("martlet udp listen --join 239.1.2.3 --port 5000 -v", "a multicast group"),
             ("martlet udp listen 0.0.0.0:514 --json", "syslog, for a script"),
-            ("martlet udp listen :::9000 -n 1 -W 5", "one datagram, or failure after five seconds"),
+            ("martlet udp listen '[::]:9000' -n 1 -W 5", "one datagram, or failure after five seconds"),
         ],
         run: { arguments throws(CommandFailure) in run(try Options(arguments)) })
 
@@ -77,7 +77,7 @@ enum UDPListenCommand {
             } catch {
                 if error.kind == .cancelled { break }
                 if error.kind == .timedOut {
-                    return SocketEnd.say("udp listen", "nothing came for \(TCPReport.seconds(error.elapsed)) s (-W)", ExitCode.failed)
+                    return SocketEnd.say("udp listen", "nothing came for \(TCPReport.seconds(options.patience ?? .zero)) s (-W)", ExitCode.failed)
                 }
                 guard error.kind == .truncated else { throw error }
                 StandardStream.error.write("martlet: udp listen: \(error)\n")

@@ -11,6 +11,8 @@ import MartletBytes
 extension EventLoop {
     /// Sealed at a time: whole TLS records of 16 KiB that with their headers fit a small buffer of the pool.
     private static let sealSize = 7 << 14
+    /// Sealed bytes to which more is added: a handshake's last ones leave with the first output. With more, the socket is full.
+    private static let sealedMax = 4096
 
     /// The layer of a row, if it has one.
     public func layer(of slot: UInt32) -> StreamLayer? { slots[Int(slot)].layer?.takeUnretainedValue() }
@@ -69,7 +71,7 @@ extension EventLoop {
     private func seal(_ slot: UInt32, _ layer: StreamLayer) {
         let flags = slots[Int(slot)].flags
         let lasts = layer.isOpen && layer.failure == nil && !layer.hasSealedEnd
-        if lasts, !outputs[slot].isEmpty, layer.sealed.value.count < Self.sealSize {
+        if lasts, !outputs[slot].isEmpty, layer.sealed.value.count <= Self.sealedMax {
             if !layer.sealed.value.ownsMemory { lend(to: &layer.sealed.value) }
             let count = min(outputs[slot].count, Self.sealSize)
             layer.seal(outputs[slot].readable, count: count)

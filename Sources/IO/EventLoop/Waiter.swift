@@ -33,8 +33,9 @@ public struct TaskMark: Equatable, Sendable {
 /// For waits that are not the hot path: it is an object.
 public final class Once<Value: Sendable>: Sendable {
     private struct State: ~Copyable {
-        var value: Value?
         var waiter: Waiter<Value>?
+        /// Given, and not taken yet.
+        var value: Value?
         var isGiven = false
     }
     private let state = Mutex(State())
@@ -45,7 +46,7 @@ public final class Once<Value: Sendable>: Sendable {
     @discardableResult public func resume(returning value: Value) -> Bool {
         var waiter: Waiter<Value>?
         let isFirst = state.withLock { state in
-            if state.isGiven { return false }
+            guard !state.isGiven else { return false }
             state.isGiven = true
             waiter = state.waiter.take()
             if waiter == nil { state.value = value }
@@ -59,12 +60,13 @@ public final class Once<Value: Sendable>: Sendable {
     public func wait() async -> Value {
         await Waiter.wait { waiter in
             var waiter: Waiter<Value>? = consume waiter
-            let value = state.withLock { state -> Value? in
-                if state.isGiven { return state.value.take() }
-                state.waiter = waiter.take()
-                return nil
+            let value = state.withLock { state in
+                let value = state.value
+                state.value = nil
+                if value == nil { state.waiter = waiter.take() }
+                return value
             }
-            if let value { waiter.take()?.resume(returning: value) }
+            if let value, let waiter = waiter.take() { waiter.resume(returning: value) }
         }
     }
 }

@@ -27,7 +27,6 @@ final class DatagramInbox: Sendable {
         /// A connected socket's peer is not there: told to whoever calls next.
         var lateFailure: NetError?
         var waiters: [Waiter] = []
-        var lastID: UInt64 = 0
         /// When the loop looks for deadlines.
         var timer = Instant.never
         var isFull = false
@@ -46,6 +45,9 @@ final class DatagramInbox: Sendable {
     private let state = Mutex(State())
     /// `State.timer`, for the loop to read without the lock.
     private let timer = Atomic<Int64>(.max)
+    /// The same for senders, who would otherwise take it for each datagram: `State.isStalled`, and whether there is a `lateFailure`.
+    private let stalls = Atomic<Bool>(false), hasLateFailure = Atomic<Bool>(false)
+    private let lastID = Atomic<UInt64>(0)
     private let countMax: Int
 
     init(countMax: Int) { self.countMax = countMax }
@@ -65,6 +67,7 @@ final class DatagramInbox: Sendable {
             guard state.count > 0 else {
                 if let failure = state.lateFailure {
                     state.lateFailure = nil
+                    hasLateFailure.store(false, ordering: .relaxed)
                     return .arrival(.failure(failure), hasRoom: false)
                 }
                 return state.isClosed ? .closed : .nothing
@@ -87,22 +90,20 @@ final class DatagramInbox: Sendable {
 
     /// What a sender has to know before it sends: an earlier datagram's fate.
     func takeLateFailure() -> NetError? {
-        state.withLock { state in
+        guard hasLateFailure.load(ordering: .relaxed) else { return nil }
+        return state.withLock { state in
             defer { state.lateFailure = nil }
+            hasLateFailure.store(false, ordering: .relaxed)
             return state.lateFailure
         }
     }
 
-    var isClosed: Bool { state.withLock { $0.isClosed } }
-    var isStalled: Bool { state.withLock { $0.isStalled && !$0.isClosed } }
+    var isStalled: Bool { stalls.load(ordering: .relaxed) }
 
     /// Waits until the wish may be fulfilled, the deadline has come or the task is cancelled; the caller looks which.
     /// `arm` has the loop look at its timer.
     func wait(for wish: Wish, until deadline: Instant, arm: () -> Void) async {
-        let id = state.withLock { state in
-            state.lastID &+= 1
-            return state.lastID
-        }
+        let id = lastID.wrappingAdd(1, ordering: .relaxed).newValue
         await withTaskCancellationHandler {
             await withUnsafeContinuation { continuation in
                 // The task's flag is set before its handler takes the lock: either it is seen here, or the handler finds the waiter.
@@ -140,17 +141,27 @@ final class DatagramInbox: Sendable {
     }
 
     func fail(late failure: NetError) {
-        state.withLock { $0.lateFailure = failure }
+        state.withLock { state in
+            state.lateFailure = failure
+            hasLateFailure.store(true, ordering: .relaxed)
+        }
         wake { _ in true }
     }
 
     func setStalled(_ isStalled: Bool) {
-        state.withLock { $0.isStalled = isStalled }
+        state.withLock { state in
+            state.isStalled = isStalled && !state.isClosed
+            stalls.store(state.isStalled, ordering: .relaxed)
+        }
         if !isStalled { wake { $0 == .room } }
     }
 
     func close() {
-        state.withLock { $0.isClosed = true }
+        state.withLock { state in
+            state.isClosed = true
+            state.isStalled = false
+            stalls.store(false, ordering: .relaxed)
+        }
         wake { _ in true }
     }
 

@@ -134,28 +134,24 @@ public final class DatagramPort: Sendable {
         guard let goal = address ?? peer else { throw NetError(.other, .write, "\(local)", detail: "the socket has no peer, so say to whom") }
         try check(bytes.count, goal)
         if let late = inbox.takeLateFailure() { throw late }
-        if !loop.isCurrent, !inbox.isStalled {
-            let result = descriptor.withLock { $0 < 0 ? -CInt(CL_EBADF) : Self.sendNow(bytes, address, by: $0) }
-            if result >= 0 { return _ = sentElsewhere.wrappingAdd(1, ordering: .relaxed) }
-            if result == -CInt(CL_EBADF) { throw NetError(.closed, .write, "\(goal)") }
-            guard result == -CInt(CL_EAGAIN) || result == -CInt(CL_ENOBUFS) else {
-                failedElsewhere.wrappingAdd(1, ordering: .relaxed)
-                throw NetError(errno: result, .write, "\(goal)")
-            }
-        }
         if inbox.isStalled { try await room(timeout, goal) }
-        if loop.isCurrent {
+        guard !loop.isCurrent else {
             try append(bytes, address, goal)
-            if loop[output: channel().slot].count > Self.earlyFlush {
-                _ = channel().flush(on: loop)
-                await Task.yield()
-            }
-        } else {
-            // From here on this port's senders wait, so that what comes later does not overtake this one.
-            inbox.setStalled(true)
-            let bytes = bytes.array
-            onLoop { port, loop in port.channel().sendLater(bytes.span, to: address, on: loop) }
+            guard loop[output: channel().slot].count > Self.earlyFlush else { return }
+            _ = channel().flush(on: loop)
+            return await Task.yield()
         }
+        let result = descriptor.withLock { $0 < 0 ? -CInt(CL_EBADF) : Self.sendNow(bytes, address, by: $0) }
+        if result >= 0 { return _ = sentElsewhere.wrappingAdd(1, ordering: .relaxed) }
+        if result == -CInt(CL_EBADF) { throw NetError(.closed, .write, "\(goal)") }
+        guard result == -CInt(CL_EAGAIN) || result == -CInt(CL_ENOBUFS) else {
+            failedElsewhere.wrappingAdd(1, ordering: .relaxed)
+            throw NetError(errno: result, .write, "\(goal)")
+        }
+        // From here on this port's senders wait, so that what comes later does not overtake this one.
+        inbox.setStalled(true)
+        let bytes = bytes.array
+        onLoop { port, loop in port.channel().sendLater(bytes.span, to: address, on: loop) }
     }
 
     private func append(_ bytes: Span<UInt8>, _ address: SocketAddress?, _ goal: SocketAddress) throws(NetError) {
@@ -220,7 +216,7 @@ public final class DatagramPort: Sendable {
 
     /// What has happened so far.
     public func counters() async -> DatagramCounters {
-        var counters = await withUnsafeContinuation { (answer: UnsafeContinuation<DatagramCounters, Never>) in
+        var counters = await withCheckedContinuation { answer in
             onLoop { port, _ in answer.resume(returning: port.channel().counters) }
         }
         counters.sent += sentElsewhere.load(ordering: .relaxed)
@@ -231,7 +227,7 @@ public final class DatagramPort: Sendable {
     /// Sends what waits, as far as the kernel takes it at once, closes the descriptor and ends every wait with `closed`; also in a cancelled task.
     public func close() async {
         descriptor.withLock { $0 = -1 }
-        await withUnsafeContinuation { (done: UnsafeContinuation<Void, Never>) in
+        await withCheckedContinuation { done in
             onLoop { port, loop in
                 port.channel().close(on: loop)
                 done.resume()

@@ -39,7 +39,8 @@ struct ModelsBenchOptions: Equatable, Sendable {
             """
             Each model serves as a process of its own, `martlet tcp echo --model …`. A client that talks sends a message, waits
             for the echo and sends the next; the load comes from an event loop in this process. As on real servers, most of many
-            clients are silent: with --busy all every one talks. "served" counts the talking clients that were answered: blocking serves one at a time.
+            clients are silent: with --busy all every one talks. "served" counts the talking clients that were answered:
+            blocking serves one at a time.
 
             """
         },

@@ -50,7 +50,9 @@ enum TCPBench {
     }
 
     /// `finished` is told the address, or nil if there is no connection.
-    private static func open(_ index: Int, at place: Place, _ bench: EchoBench, _ context: TLSContext?, _ finished: @escaping @Sendable (SocketAddress?) -> Void) {
+    private static func open(
+        _ index: Int, at place: Place, _ bench: EchoBench, _ context: TLSContext?, _ finished: @escaping @Sendable (SocketAddress?) -> Void
+    ) {
         let options = bench.options
         bench.loops[index % bench.loops.count].execute { loop in
             Dialer(to: place, timeout: .seconds(10), on: loop) { result in
@@ -78,6 +80,4 @@ extension Place {
         self = (try? Place(text)) ?? .unix(text)
     }
 
-    /// What a certificate has to be for.
-    var host: String? { if case .internet(let host, _) = self { host } else { nil } }
 }
