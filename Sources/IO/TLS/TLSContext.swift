@@ -36,11 +36,12 @@ public final class TLSContext: Sendable {
     }
 
     /// The layer of one connection. `serverName`: the name or address that a client connects to; `TLSClientOptions.serverName` goes before it.
-    public func makeLayer(serverName: String? = nil) -> StreamLayer {
+    /// A session is resumed with the same name and `port`.
+    public func makeLayer(serverName: String? = nil, port: UInt16 = 0) -> StreamLayer {
         let context = current.withLock { $0 }
         switch role {
         case .server: return TLSLayer(context)
-        case .client(let options): return TLSLayer(context, options, serverName: options.serverName ?? serverName, sessions)
+        case .client(let options): return TLSLayer(context, options, serverName: options.serverName ?? serverName, port: port, sessions)
         }
     }
 }

@@ -17,6 +17,8 @@ public final class TLSLayer: StreamLayer {
     /// Whom a client's certificate check and its session are about.
     private let serverName: String?
     private let sessions: TLSSessionStore?
+    /// Under which they are kept.
+    private let sessionKey: String
     private let input = Pinned(Input())
 
     /// The server's side.
@@ -25,6 +27,7 @@ public final class TLSLayer: StreamLayer {
         isServer = true
         serverName = nil
         sessions = nil
+        sessionKey = ""
         ssl = SSL_new(context.context)!
         super.init()
         SSL_set_accept_state(ssl)
@@ -32,11 +35,12 @@ public final class TLSLayer: StreamLayer {
     }
 
     /// The client's side.
-    init(_ context: OpenSSLContext, _ options: TLSClientOptions, serverName: String?, _ sessions: TLSSessionStore) {
+    init(_ context: OpenSSLContext, _ options: TLSClientOptions, serverName: String?, port: UInt16, _ sessions: TLSSessionStore) {
         self.context = context
         isServer = false
         self.serverName = serverName
         self.sessions = sessions
+        sessionKey = "\(serverName ?? ""):\(port)"
         ssl = SSL_new(context.context)!
         super.init()
         SSL_set_connect_state(ssl)
@@ -45,7 +49,7 @@ public final class TLSLayer: StreamLayer {
         if serverName == nil, options.checksServerName, options.trust != .none {
             failure = LayerFailure(.certificateWrongHost, "there is no server name to check the certificate against")
         }
-        if let serverName, let entry = sessions[serverName] { SSL_set_session(ssl, entry.session) }
+        if serverName != nil, let entry = sessions[sessionKey] { SSL_set_session(ssl, entry.session) }
     }
 
     deinit {
@@ -150,7 +154,7 @@ public final class TLSLayer: StreamLayer {
             hasEnded = true
         } else {
             failure = TLSFailure.current(of: ssl, serverName: serverName, isOpen: isOpen)
-            if !isOpen, let serverName { sessions?.forget(serverName) }
+            if !isOpen { sessions?.forget(sessionKey) }
         }
     }
 
@@ -158,8 +162,8 @@ public final class TLSLayer: StreamLayer {
 
     /// A client's new session: true if it is kept.
     func keep(_ session: OpaquePointer) -> Bool {
-        guard let sessions, let serverName else { return false }
-        sessions.keep(TLSSessionStore.Entry(session), for: serverName)
+        guard let sessions, serverName != nil else { return false }
+        sessions.keep(TLSSessionStore.Entry(session), for: sessionKey)
         return true
     }
 

@@ -78,7 +78,7 @@ public final class MQTTClient: Sendable {
         if let tls = options.tls {
             do throws(TLSError) {
                 let context = try TLSContext(client: tls)
-                makeLayer = { context.makeLayer(serverName: host) }
+                makeLayer = { context.makeLayer(serverName: host, port: port) }
             } catch { throw MQTTClientError.tlsUnusable(error) }
         }
         let server = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"

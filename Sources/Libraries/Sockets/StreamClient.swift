@@ -19,7 +19,7 @@ enum StreamClient {
         loop.execute { loop in
             let dialer = Dialer(to: place, options: options, timeout: timeout, on: loop) { result in
                 let reply = result.flatMap { (outcome) -> Result<StreamCore, NetError> in
-                    let transport = Transport(descriptor: outcome.descriptor, layer: context?.makeLayer(serverName: place.host))
+                    let transport = Transport(descriptor: outcome.descriptor, layer: context?.makeLayer(serverName: place.host, port: outcome.peer.port))
                     return StreamCore(transport, peer: outcome.peer, steps: outcome.steps, options: options, owner: owner, on: loop).map { .success($0) }
                         ?? .failure(NetError(errno: 24, .connect, "\(place)"))
                 }
