@@ -28,7 +28,8 @@ func example(_ folder: String, needs: [Target.Dependency]) -> Target {
 
 let program: [Target.Dependency] = [
     "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTT",
-    "MartletMQTTProtocol", "MartletServer", "MartletSockets", "MartletFramingProtocol", "MartletTLS",
+    "MartletMQTTProtocol", "MartletServer", "MartletSockets", "MartletFramingProtocol", "MartletTLS", "MartletAMQP",
+    "MartletAMQPProtocol", "MartletFiles", "MartletJournal", "MartletHTTP",
 ]
 
 let package = Package(
@@ -36,6 +37,8 @@ let package = Package(
     products: [
         .executable(name: "martlet", targets: ["martlet"]),
         .library(name: "MartletMQTT", targets: ["MartletMQTT"]),
+        .library(name: "MartletAMQP", targets: ["MartletAMQP"]),
+        .library(name: "MartletHTTP", targets: ["MartletHTTP"]),
         .library(name: "MartletSockets", targets: ["MartletSockets"]),
     ],
     targets: [
@@ -43,30 +46,48 @@ let package = Package(
         .systemLibrary(name: "CYAML", path: "Sources/C/CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "COpenSSL", path: "Sources/C/COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
+        .systemLibrary(name: "CZlib", path: "Sources/C/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+
         module("Bytes", in: "Base/Bytes", needs: ["CLinux"], unsafeRooms),
         module("Collections", in: "Base/Collections", needs: ["CLinux", "MartletBytes"], unsafeRooms),
         module("Logging", in: "Base/Logging", needs: ["CLinux"], unsafeRooms),
         module("Settings", in: "Base/Settings", needs: ["CLinux", "CYAML"], unsafeRooms),
+        module("Deflate", in: "Base/Deflate", needs: ["CZlib", "MartletBytes"], unsafeRooms),
+        module("Metrics", in: "Base/Metrics"),
 
         module("EventLoop", in: "IO/EventLoop", needs: ["CLinux", "MartletBytes", "MartletCollections"], unsafeRooms),
         module("Net", in: "IO/Net", needs: ["CLinux", "MartletBytes", "MartletEventLoop"], unsafeRooms),
         module("TLS", in: "IO/TLS", needs: ["CLinux", "COpenSSL", "MartletBytes", "MartletEventLoop"], unsafeRooms),
+        module("Files", in: "IO/Files", needs: ["CLinux", "MartletBytes"], unsafeRooms),
         module("Pipe", in: "IO/Pipe", needs: ["CLinux", "MartletBytes", "MartletEventLoop"], unsafeRooms),
 
         module("MQTTProtocol", in: "Protocols/MQTT", needs: ["MartletBytes"]),
         module("FramingProtocol", in: "Protocols/Framing", needs: ["MartletBytes"]),
+        module("AMQPProtocol", in: "Protocols/AMQP", needs: ["MartletBytes"]),
+        module("HTTPProtocol", in: "Protocols/HTTP", needs: ["MartletBytes"]),
 
         module("Driver", in: "Libraries/Driver", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
+        module("Client", in: "Libraries/Client", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module(
             "MQTT", in: "Libraries/MQTT",
-            needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletMQTTProtocol"]),
+            needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient", "MartletMQTTProtocol"]),
+        module(
+            "AMQP", in: "Libraries/AMQP",
+            needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient", "MartletAMQPProtocol"]),
 
         module(
             "Sockets", in: "Libraries/Sockets",
             needs: ["CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletFramingProtocol"]),
 
+        module(
+            "HTTP", in: "Libraries/HTTP",
+            needs: [
+                "CLinux", "MartletBytes", "MartletDeflate", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletFiles", "MartletDriver",
+                "MartletSockets", "MartletHTTPProtocol", "MartletClient",
+            ]),
+
         module("Core", in: "Broker/Core", needs: ["MartletBytes", "MartletCollections"]),
-        module("Journal", in: "Broker/Journal", needs: ["MartletBytes", "MartletCollections"]),
+        module("Journal", in: "Broker/Journal", needs: ["MartletBytes", "MartletCollections", "MartletFiles"]),
         module(
             "Shard", in: "Broker/Shard",
             needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletDriver", "MartletCore", "MartletJournal"]),
@@ -77,22 +98,37 @@ let package = Package(
                 "MartletShard",
             ]),
         module(
+            "AMQPGateway", in: "Broker/Gateways/AMQP",
+            needs: [
+                "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletAMQPProtocol", "MartletCore",
+                "MartletShard",
+            ]),
+        module(
             "Server", in: "Broker/Server",
             needs: [
                 "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletCore", "MartletJournal",
-                "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol",
+                "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletAMQPGateway", "MartletAMQPProtocol", "MartletSockets",
+                "MartletHTTP", "MartletMetrics",
             ]),
 
         .executableTarget(name: "martlet", dependencies: program, path: "Sources/Apps/martlet", swiftSettings: safeRooms),
 
         // The core's own speed and memory, without a socket: see Benchmarks/README.md.
         .executableTarget(
-            name: "bench-core", dependencies: ["MartletBytes", "MartletCollections", "MartletCore"], path: "Benchmarks/core", swiftSettings: unsafeRooms),
+            name: "bench-core", dependencies: ["MartletBytes", "MartletCollections", "MartletFiles", "MartletCore", "MartletJournal"], path: "Benchmarks/core",
+            swiftSettings: unsafeRooms),
 
         // Echo servers by asynchronous handlers and by callbacks: see Benchmarks/sockets.py.
         .executableTarget(
             name: "bench-echo", dependencies: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletSockets"], path: "Benchmarks/echo",
             swiftSettings: unsafeRooms),
+
+        // What Tests/Interop/test_amqp_client.py drives.
+        .executableTarget(name: "interop-amqp-client", dependencies: ["MartletAMQP"], path: "Tests/Interop/AMQPClient", swiftSettings: unsafeRooms),
+
+        // What Tests/Interop/test_http_peers.py sends requests to.
+        .executableTarget(
+            name: "interop-http-server", dependencies: ["MartletHTTP", "MartletSockets"], path: "Tests/Interop/HTTPServer", swiftSettings: unsafeRooms),
 
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
         example("01-tcp-echo-server", needs: ["MartletSockets"]),
@@ -102,24 +138,50 @@ let package = Package(
         example("05-async-tcp-server", needs: ["MartletSockets"]),
         example("06-async-udp-server", needs: ["MartletSockets"]),
         example("07-peer-to-peer", needs: ["MartletSockets"]),
+        example("08-amqp-hello", needs: ["MartletAMQP"]),
+        example("09-amqp-work-queues", needs: ["MartletAMQP"]),
+        example("10-amqp-publish-subscribe", needs: ["MartletAMQP"]),
+        example("11-amqp-routing", needs: ["MartletAMQP"]),
+        example("12-amqp-topics", needs: ["MartletAMQP"]),
+        example("13-items", needs: ["MartletHTTP"]),
 
-        tests("Base", needs: ["MartletBytes", "MartletCollections", "MartletLogging", "MartletSettings"]),
-        tests("IO", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletTLS", "MartletSockets"]),
-        tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
-        tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol"]),
+        // A broker in memory, for tests; and the simulator: `make sim`.
+        .target(
+            name: "MartletSimulation",
+            dependencies: [
+                "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletPipe", "MartletCore", "MartletJournal", "MartletShard",
+                "MartletMQTTGateway", "MartletMQTTProtocol", "MartletAMQPGateway", "MartletAMQPProtocol", "MartletServer",
+            ], path: "Tests/Simulation/Engine", swiftSettings: unsafeRooms),
+        .executableTarget(name: "simulate", dependencies: ["MartletSimulation"], path: "Tests/Simulation/Program", swiftSettings: unsafeRooms),
+        .testTarget(name: "SimulationTests", dependencies: ["MartletSimulation"], path: "Tests/Simulation/Tests", swiftSettings: unsafeRooms),
+
+        .target(name: "MartletTestSupport", dependencies: ["MartletFiles"], path: "Tests/Support", swiftSettings: unsafeRooms),
+        tests("Base", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletLogging", "MartletMetrics", "MartletSettings"]),
+        tests(
+            "IO",
+            needs: [
+                "CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletFiles", "MartletPipe", "MartletTLS", "MartletSockets",
+                "MartletTestSupport",
+            ]),
+        tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol", "MartletAMQPProtocol", "MartletHTTPProtocol"]),
+        tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol", "MartletAMQPProtocol", "MartletHTTPProtocol"]),
         tests(
             "Libraries",
             needs: [
-                "CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletMQTT", "MartletMQTTProtocol",
-                "MartletSockets", "MartletFramingProtocol",
+                "CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletClient", "MartletMQTT",
+                "MartletMQTTProtocol",
+                "MartletSockets", "MartletFramingProtocol", "MartletAMQP", "MartletAMQPProtocol",
+                "MartletDeflate", "MartletHTTP", "MartletHTTPProtocol", "MartletTLS",
             ]),
         tests(
             "Broker",
             needs: [
-                "CLinux", "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletCore",
-                "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletServer", "MartletSettings",
+                "CLinux", "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletFiles", "MartletPipe",
+                "MartletCore", "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletAMQPGateway", "MartletAMQPProtocol",
+                "MartletServer",
+                "MartletSettings", "MartletSockets", "MartletSimulation", "MartletTestSupport", "MartletMetrics",
             ]),
-        tests("Apps", needs: ["martlet", "MartletLogging", "MartletNet", "MartletMQTT", "MartletMQTTProtocol"]),
+        tests("Apps", needs: ["martlet", "MartletLogging", "MartletNet", "MartletMQTT", "MartletMQTTProtocol", "MartletAMQP", "MartletHTTP"]),
         tests("Tidy", needs: []),
     ],
     swiftLanguageModes: [.v6]

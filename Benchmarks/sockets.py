@@ -154,7 +154,7 @@ def main():
     if a.connections:
         harness.build("tcpload")
         return connections(a)
-    harness.install("uvloop", "lib/*/site-packages/uvloop")
+    harness.install("lib/*/site-packages/uvloop", "uvloop")
     harness.build("tcpload", "udpload", "tlsload", "echod", "tlsechod")
     compare(a)
 

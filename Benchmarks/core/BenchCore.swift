@@ -3,11 +3,13 @@ import MartletBytes
 import MartletCollections
 import MartletCore
 
-/// The core alone, on one thread: a million subscriptions, and a million retained messages. `bench-core [subscriptions] [retained]`.
+/// The core alone, on one thread: a million subscriptions, and a million retained messages. `bench-core [subscriptions] [retained]`;
+/// or the journal on the disk of a directory: `bench-core journal [directory]`.
 @main
 struct BenchCore {
     static func main() {
         let wanted = CommandLine.arguments.dropFirst()
+        if wanted.first == "journal" { return JournalBench(below: wanted.dropFirst().first ?? "/tmp").measure() }
         if wanted.isEmpty || wanted.contains("subscriptions") {
             Subscriptions().measure()
             OneSession().measure()

@@ -17,12 +17,12 @@ private func refusal(_ words: String...) -> String {
     @Test func `the least is one publisher and one subscriber`() throws {
         let options = try bench("mqtt://h:7")
         #expect((options.server.host, options.server.port) == ("h", 7))
-        #expect((options.publisherCount, options.subscriberCount, options.topicCount, options.qos, options.payloadSize) == (1, 1, 1, 0, 64))
-        #expect(options.messageCount == nil && options.rate == nil && options.seconds == 5 && options.warmUpSeconds == 1)
+        #expect((options.load.publisherCount, options.load.receiverCount, options.topicCount, options.qos, options.load.payloadSize) == (1, 1, 1, 0, 64))
+        #expect(options.load.messageCount == nil && options.load.rate == nil && options.load.seconds == 5 && options.load.warmUpSeconds == 1)
         let more = try bench(
             "--publishers", "50", "mqtt://u:p@h", "--subscribers", "10", "-q", "2", "--count", "9", "--rate", "5", "--window", "3", "--json", "-V", "311")
-        #expect((more.publisherCount, more.subscriberCount, more.topicCount, more.qos, more.messageCount) == (50, 10, 10, 2, 9))
-        #expect(more.rate == 5 && more.window == 3 && more.isJSON && more.version == .v3_1_1 && more.warmUpSeconds == 0)
+        #expect((more.load.publisherCount, more.load.receiverCount, more.topicCount, more.qos, more.load.messageCount) == (50, 10, 10, 2, 9))
+        #expect(more.load.rate == 5 && more.window == 3 && more.load.isJSON && more.version == .v3_1_1 && more.load.warmUpSeconds == 0)
     }
 
     @Test func `what cannot be is refused with one sentence`() {

@@ -9,7 +9,7 @@ import Testing
         let identity = Array(name.utf8)
         _ = bench.router.claim(identity.span, for: 0)
         let endpoint = bench.core.value.openEndpoint(identity.span, gateway: bench.gateway, queue: QueuePolicy(), lifetime: lifetime)
-        bench.core.value.attach(endpoint, token: 1, gatewayState: 1, lifetime: lifetime)
+        bench.core.value.attach(endpoint, token: 1, gatewayState: 1, lifetime: lifetime, into: &bench.effects.value)
         _ = bench.core.value.detach(endpoint, lost: true, into: &bench.effects.value)
         return endpoint
     }

@@ -5,6 +5,7 @@ import MartletMQTTGateway
 import MartletMQTTProtocol
 import MartletPipe
 import MartletShard
+import MartletSimulation
 import Testing
 
 /// What a client could do to hurt the broker or other clients, through the whole broker.
@@ -50,10 +51,12 @@ import Testing
         for identifier in first { client.send(.pubrec(packetIdentifier: identifier, reason: .success)) }
         client.drop()
         client = broker.connected("c", on: 0, cleanStart: false, sessionExpiry: 600) { $0.receiveMaximum = 5 }
+        broker.advance(by: .milliseconds(20))
         let events = client.take()
         #expect(events.filter { if case .pubrel = $0 { true } else { false } }.count == 5)
         #expect(events.filter { if case .publish = $0 { true } else { false } }.count == 0)
         for identifier in first { client.send(.pubcomp(packetIdentifier: identifier, reason: .success)) }
+        broker.advance(by: .milliseconds(20))
         #expect(client.takeTexts() == ["6", "7", "8", "9", "10"])
     }
 

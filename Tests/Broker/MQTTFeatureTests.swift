@@ -2,6 +2,7 @@ import MartletBytes
 import MartletCollections
 import MartletMQTTGateway
 import MartletMQTTProtocol
+import MartletSimulation
 import Testing
 
 /// Wills with a delay, expiry, topic aliases, subscription identifiers, AUTH, slow subscribers: through the whole broker.
@@ -192,7 +193,9 @@ import Testing
             client.send(.auth(MQTTAuth.Owned(reason: .continueAuthentication, method: Array("backwards".utf8), data: answer)))
             events += client.take()
         }
-        return (client, events)
+        // CONNACK may wait for the disk.
+        broker.advance(by: .milliseconds(10))
+        return (client, events + client.take())
     }
 
     @Test("[MQTT-4.12.0-5] Challenges go back and forth until CONNACK, also when the session lives on another shard", arguments: MQTTGatewayTests.forms)

@@ -5,6 +5,7 @@ import MartletMQTTGateway
 import MartletMQTTProtocol
 import MartletPipe
 import MartletShard
+import MartletSimulation
 import Testing
 
 /// MQTT through the whole broker, in memory and on a virtual clock: with 1, 2 and 4 shards, with and without a journal that is late.
@@ -64,6 +65,7 @@ import Testing
         let durable = broker.connected("durable", on: 1, sessionExpiry: 600), transient = broker.connected("transient", on: 2)
         durable.subscribe("d", qos: 1)
         transient.subscribe("t", qos: 1)
+        broker.advance(by: .milliseconds(400))
         let publisher = broker.connected("p"), other = broker.connected("other", on: 3)
         publisher.publish("1", to: "d", qos: 1, identifier: 1)
         publisher.publish("2", to: "t", qos: 1, identifier: 2)

@@ -1,6 +1,7 @@
 import MartletBytes
 import MartletCollections
 import MartletMQTTProtocol
+import MartletSimulation
 
 /// One client of `MQTTModelTests` over all its connections: it keeps what a real one keeps (what it has sent and not heard of, which
 /// QoS 2 messages it has), answers late or not at all, loses its connection, and comes back somewhere else.

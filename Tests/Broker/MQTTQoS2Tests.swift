@@ -1,6 +1,7 @@
 import MartletBytes
 import MartletMQTTGateway
 import MartletMQTTProtocol
+import MartletSimulation
 import Testing
 
 /// Exactly once, through the whole broker: every packet of the exchange may be the last before the connection breaks.
@@ -22,8 +23,10 @@ import Testing
         broker.advance(by: .milliseconds(20))
         #expect(publisher.take().contains(.pubrec(packetIdentifier: 5, reason: .success)))
         publisher.send(.pubrel(packetIdentifier: 5, reason: .success))
+        broker.advance(by: .milliseconds(20))
         #expect(publisher.take() == [.pubcomp(packetIdentifier: 5, reason: .success)])
         publisher.send(.pubrel(packetIdentifier: 5, reason: .success))
+        broker.advance(by: .milliseconds(20))
         #expect(publisher.take() == [.pubcomp(packetIdentifier: 5, reason: .packetIdentifierNotFound)])
         #expect(subscriber.takeTexts() == ["once"])
         // Released, the identifier stands for the next message.
@@ -56,10 +59,12 @@ import Testing
         #expect(first.map(\.qos) == [2, 2])
         let identifier = first[0].packetIdentifier
         if packets >= 1 { client.send(.pubrec(packetIdentifier: identifier, reason: .success)) }
+        broker.advance(by: .milliseconds(20))
         if packets >= 1 { #expect(client.take() == [.pubrel(packetIdentifier: identifier, reason: .success)]) }
         if packets >= 2 { client.send(.pubcomp(packetIdentifier: identifier, reason: .success)) }
         client.drop()
         client = broker.connected("s", on: 0, cleanStart: false, sessionExpiry: 600)
+        broker.advance(by: .milliseconds(20))
         let again = client.take()
         let expected: [String]
         switch packets {

@@ -1,6 +1,7 @@
 import MartletBytes
 import MartletMQTTGateway
 import MartletMQTTProtocol
+import MartletSimulation
 import Testing
 
 /// Retained messages through the whole broker.

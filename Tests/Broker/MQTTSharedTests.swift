@@ -1,6 +1,7 @@
 import MartletBytes
 import MartletMQTTGateway
 import MartletMQTTProtocol
+import MartletSimulation
 import Testing
 
 /// Shared subscriptions through the whole broker: members on any shard, with and without a journal that is late.
@@ -74,6 +75,7 @@ import Testing
         let others = stayer.takeTexts()
         #expect((others + held).compactMap { Int($0) }.sorted() == Array(0..<10))
         leaver = broker.connected("a", on: 0, cleanStart: false, sessionExpiry: 60)
+        broker.advance(by: .milliseconds(20))
         let again = leaver.takeMessages()
         #expect(again.map { String(decoding: $0.payload, as: UTF8.self) } == held)
         #expect(again.allSatisfy { $0.duplicate })

@@ -1,6 +1,7 @@
 import MartletBytes
 import MartletCollections
 import MartletCore
+import MartletSimulation
 import Testing
 
 /// Queues, consumers, credit and settlement, without any protocol.
@@ -202,7 +203,10 @@ import Testing
 
     @Test("A publisher that fills a queue whose consumer is there is to be slowed down, the more the fuller it is") func crowding() {
         let bench = CoreBench()
-        let queue = bench.queue { $0.messagesMax = 10 }
+        let queue = bench.queue {
+            $0.messagesMax = 10
+            $0.overflow = .dropNewest
+        }
         bench.bind(queue, "a/b")
         let publisher = bench.core.value.openPublisher(gateway: bench.gateway, token: 7)
         for number in 0..<8 { _ = bench.publish("\(number)", from: publisher, tag: 1) }
@@ -310,17 +314,5 @@ import Testing
         }
         #expect(accepted.count == published)
         #expect(bench.core.value.storedBytes == 0)
-    }
-}
-
-/// The same numbers for the same seed.
-struct SeededRandom: RandomNumberGenerator {
-    private var state: UInt64
-    init(_ seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 | 1 }
-    mutating func next() -> UInt64 {
-        state ^= state << 13
-        state ^= state >> 7
-        state ^= state << 17
-        return state &* 0x2545_F491_4F6C_DD1D
     }
 }

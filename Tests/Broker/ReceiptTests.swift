@@ -15,6 +15,25 @@ import Testing
         #expect(bench.effects.value.records.isEmpty == true)
     }
 
+    private static func bytes(_ buffer: borrowing ByteBuffer) -> [UInt8] { buffer.span.array }
+
+    @Test("A group that is opened while the journal's contents come back is defined when the journal goes on") func groupWhileRestoring() {
+        let bench = CoreBench(isJournaled: true)
+        bench.core.value.isRestoring = true
+        var policy = QueuePolicy()
+        policy.isDurable = true
+        let member = bench.queue { $0.isDurable = true }, hub = bench.router.meetingPoint
+        let isJoined = bench.core.value.join(
+            Array("g".utf8), hub, Array("s/#".utf8), member, BindingOptions(), policy: policy, limit: 0, into: &bench.effects.value)
+        #expect(isJoined)
+        #expect(bench.effects.value.records.isEmpty == true, "nothing has a name yet")
+        bench.core.value.begin(at: JournalTail(segment: 64, offset: 92, ordinal: 5), into: &bench.effects.value)
+        let records = Self.bytes(bench.effects.value.records)
+        #expect(records[4] == 17, "a definition")
+        #expect(records[5...8] == [0, 0, 0, 5])
+        #expect(bench.core.value.journalTail.ordinal == 6)
+    }
+
     @Test("An acknowledgement waits for a late journal, and a later transient one does not overtake it") func lateJournal() {
         let bench = CoreBench(isJournaled: true)
         let durable = bench.queue { $0.isDurable = true }, transient = bench.queue()
@@ -82,10 +101,10 @@ import Testing
         var records = ByteBuffer(), now = Instant(nanoseconds: 0)
         #expect(journal.completed(at: now) == 0)
         #expect(journal.deadline == .never)
-        journal.append(&records, upTo: 3, at: now)
+        journal.append(&records, upTo: 3, order: 0, at: now)
         now = now + .milliseconds(4)
-        journal.append(&records, upTo: 5, at: now)
-        journal.append(&records, upTo: 9, at: now)
+        journal.append(&records, upTo: 5, order: 0, at: now)
+        journal.append(&records, upTo: 9, order: 0, at: now)
         #expect(journal.completed(at: now) == 0)
         now = now + .milliseconds(6)
         #expect(journal.completed(at: now) == 3)
@@ -165,7 +184,7 @@ import Testing
         let identity = Array("meter-7".utf8)
         #expect(bench.router.claim(identity.span, for: 0).endpoint.isNone)
         let endpoint = bench.core.value.openEndpoint(identity.span, gateway: bench.gateway, queue: QueuePolicy(), lifetime: .seconds(60))
-        bench.core.value.attach(endpoint, token: 5, gatewayState: 3, lifetime: .seconds(60))
+        bench.core.value.attach(endpoint, token: 5, gatewayState: 3, lifetime: .seconds(60), into: &bench.effects.value)
         bench.bind(bench.core.value.queue(of: endpoint), "a/b")
         #expect(bench.core.value.detach(endpoint, lost: true, into: &bench.effects.value) == false)
         #expect(bench.router.claim(identity.span, for: 1) == (0, endpoint))
@@ -189,7 +208,7 @@ import Testing
         let endpoint = bench.core.value.openEndpoint(identity.span, gateway: bench.gateway, queue: QueuePolicy(), lifetime: .seconds(10))
         for _ in 0..<3 {
             _ = bench.core.value.detach(endpoint, lost: false, into: &bench.effects.value)
-            bench.core.value.attach(endpoint, token: 1, gatewayState: 1, lifetime: .seconds(10))
+            bench.core.value.attach(endpoint, token: 1, gatewayState: 1, lifetime: .seconds(10), into: &bench.effects.value)
         }
         bench.core.value.wake(at: Instant(nanoseconds: 11_000_000_000), into: &bench.effects.value)
         #expect(bench.core.value.endpointCount == 1)
@@ -213,7 +232,7 @@ import Testing
         let message = Message(
             hub: bench.router.meetingPoint, address: address.span, properties: Span(), body: body.span,
             header: MessageHeader(origin: bench.gateway, flags: .atMostOnce))
-        bench.core.value.setFarewell(endpoint, message)
+        bench.core.value.setFarewell(endpoint, message, into: &bench.effects.value)
         #expect(bench.core.value.detach(endpoint, lost: lost, into: &bench.effects.value) == true)
         #expect(bench.take().map(\.text) == (lost ? ["m is gone"] : []))
         #expect(bench.core.value.storedBytes == 0)

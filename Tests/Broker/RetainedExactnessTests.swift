@@ -1,6 +1,7 @@
 import MartletBytes
 import MartletCollections
 import MartletCore
+import MartletSimulation
 import Testing
 
 /// A retained publication comes to a binding live or by replay: never both, never neither.

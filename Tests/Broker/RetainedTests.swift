@@ -1,6 +1,7 @@
 import MartletBytes
 import MartletCollections
 import MartletCore
+import MartletSimulation
 import Testing
 
 /// What a hub keeps for whoever binds later, without any protocol.
@@ -254,7 +255,8 @@ import Testing
         let endpoint = bench.core.value.openEndpoint(identity.span, gateway: bench.gateway, queue: QueuePolicy(), lifetime: .zero)
         let header = MessageHeader(origin: bench.gateway, flags: .retained)
         bench.core.value.setFarewell(
-            endpoint, Message(hub: bench.router.meetingPoint, address: address.span, properties: Span(), body: body.span, header: header))
+            endpoint, Message(hub: bench.router.meetingPoint, address: address.span, properties: Span(), body: body.span, header: header),
+            into: &bench.effects.value)
         #expect(bench.router.retainedCount == 0)
         #expect(bench.core.value.detach(endpoint, lost: true, into: &bench.effects.value) == true)
         #expect(Self.replay(bench, "status") == ["gone"])

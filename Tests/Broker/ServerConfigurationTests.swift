@@ -1,5 +1,6 @@
 import CLinux
 import MartletLogging
+import MartletNet
 import MartletServer
 import MartletSettings
 import Testing
@@ -26,11 +27,11 @@ private func refusal(listener: String) -> String {
 }
 
 @Suite struct ServerConfigurationTests {
-    @Test func `nothing said means loopback, memory and nobody from outside`() throws {
+    @Test func `nothing said means loopback, a journal here and nobody from outside`() throws {
         let configuration = try configuration()
         #expect(configuration == ServerConfiguration())
-        #expect(configuration.listeners.map(\.description) == ["mqtt://127.0.0.1:1883"])
-        #expect(configuration.storage == .memory)
+        #expect(configuration.listeners.map(\.description) == ["mqtt://127.0.0.1:1883", "amqp://127.0.0.1:5672", "http://127.0.0.1:8080"])
+        #expect(configuration.storage == .directory("./martlet-data", JournalSettings()))
         #expect(configuration.loops == Int(cl_cpu_count()))
         #expect(configuration.grace == .seconds(10))
         #expect(configuration.mqtt.connectTimeout == .seconds(10))
@@ -58,6 +59,7 @@ private func refusal(listener: String) -> String {
         expected.mqtt.queueBytesMax = 1024
         expected.mqtt.outputBytesMax = 65_536
         expected.mqtt.sessionExpiryMax = .seconds(3600)
+        expected.storage = .memory
         #expect(configuration == expected)
     }
 
@@ -77,8 +79,37 @@ private func refusal(listener: String) -> String {
     @Test(arguments: ["mqtt://127.0.0.1", "mqtt://127.9.9.9:1", "mqtt://localhost:1883", "mqtt://[::1]:1", "mqtt+unix:///tmp/x"])
     func `loopback needs no users`(url: String) throws { _ = try configuration([("--listen", "listen", [url])]) }
 
-    @Test func `a directory is refused until there is a journal`() {
-        #expect(refusal([("--data", "data", ["./d"])]) == "--data: ./d cannot be used: this build keeps everything in memory; say `--data none`")
+    @Test func `a directory is a journal with its settings, none is memory`() throws {
+        #expect(try configuration([("--data", "data", ["none"])], sets: ["journal.sync=never"]).storage == .memory)
+        #expect(try configuration([("--data", "data", ["./d"])]).storage == .directory("./d", JournalSettings()))
+        var journal = JournalSettings()
+        (journal.sync, journal.syncInterval, journal.segmentBytes) = (.interval, .milliseconds(200), 64 << 20)
+        journal.gatherTime = .zero
+        let sets = ["journal.sync=interval", "journal.syncInterval=200ms", "journal.gatherTime=0ms", "journal.segmentBytes=64MiB"]
+        #expect(try configuration(sets: ["data=/var/lib/martlet"] + sets).storage == .directory("/var/lib/martlet", journal))
+        #expect(refusal([("--data", "data", [""])]) == "--data: the name of the directory is empty; `none` keeps everything in memory")
+        #expect(refusal(sets: ["journal.sync=often"]).hasSuffix("\"often\" is not one of always, interval, never"))
+        #expect(refusal(sets: ["journal.segmentBytes=1MiB"]).contains("is not a size from 4MiB to 1GiB"))
+        #expect(refusal(sets: ["journal.syncInterval=0s"]).contains("is not a duration from 1ms to 1h"))
+    }
+
+    @Test func `what is promised is said in plain words`() {
+        func promise(_ sync: JournalSettings.Sync) -> String {
+            var journal = JournalSettings()
+            journal.sync = sync
+            return "\(ServerConfiguration.Storage.directory("./d", journal))"
+        }
+        #expect("\(ServerConfiguration.Storage.memory)" == "everything is kept in memory; nothing survives the end of this process")
+        #expect(promise(.always) == "./d; acknowledged means on disk (fdatasync)")
+        #expect(promise(.interval) == "./d; acknowledged means written; synced every 1s: a power cut may lose what is younger")
+        #expect(promise(.never) == "./d; acknowledged means written; the system decides when it is on disk: a power cut may lose acknowledged messages")
+    }
+
+    @Test func `memory is a size, by default two fifths of the machine's`() throws {
+        #expect(try configuration(sets: ["memory=256MB"]).memory == 256_000_000)
+        let initial = try configuration().memory
+        #expect(initial.isMultiple(of: 1 << 20) && initial >= 64 << 20 && initial <= max(64 << 20, MachineMemory.bytes / 5 * 2))
+        #expect(refusal(sets: ["memory=40%"]).contains("is not a size from 1MiB"))
     }
 
     @Test func `users are whole, unique and never shown`() throws {
@@ -115,7 +146,8 @@ private func refusal(listener: String) -> String {
 
     @Test(arguments: [
         ("127.0.0.1:1883", "is not a listener's URL"), ("mqt://127.0.0.1", "unknown scheme; did you mean \"mqtt\"?"), ("gopher://x", "unknown scheme"),
-        ("amqp://127.0.0.1", "this build does not serve amqp yet, only mqtt, mqtts"), ("mqtts://127.0.0.1", "needs a certificate and its key"),
+        ("zmq://127.0.0.1", "this build does not serve zmq yet, only mqtt, mqtts, amqp, amqps, http, https"),
+        ("mqtts://127.0.0.1", "needs a certificate and its key"),
         ("mqtts://127.0.0.1?cert=a", "needs a certificate and its key"), ("mqtts://127.0.0.1?cert=a&key=b&verify=required", "add ca=FILE"),
         ("mqtts://127.0.0.1?cert=a&key=b&ca=c&verify=maybe", "verify is required or optional"),
         ("mqtt://:1883", "names no address"), ("mqtt://*:1883", "neither a name nor an address"), ("mqtt://a:b@c", "port that is not a number"),

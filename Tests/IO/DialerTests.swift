@@ -102,6 +102,28 @@ import Testing
         gate.withLock { $0 = true }
     }
 
+    @Test(
+        "Where the system gives no thread to look names up, that is the error",
+        .enabled(if: dlsym(nil, "__asan_init") == nil, "the address sanitizer wants memory where the test leaves none"))
+    func noThread() async {
+        await #expect(processExitsWith: .success) {
+            let resolver = Resolver { (_, _) throws(NetError) in [] }
+            // No room for a stack; one that another thread has left would do.
+            var limit = rlimit(rlim_cur: 1 << 20, rlim_max: rlim_t.max)
+            setrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit)
+            let answer = Mutex<NetError.Kind?>(nil)
+            resolver.resolve("name.test", port: 1) { result in
+                if case .failure(let error) = result { answer.withLock { $0 = error.kind } }
+            }
+            limit.rlim_cur = rlim_t.max
+            setrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit)
+            let kind = answer.withLock { $0 }
+            #expect(kind == .other)
+            let after = try await resolver.addresses(of: "name.test", port: 1)
+            #expect(after == [])
+        }
+    }
+
     @Test("A name without addresses, and a bind address of the other family") func nothingToTry() async throws {
         guard case .failure(let error) = await dial([]) else { Issue.record("connected"); return }
         #expect(error.kind == .unresolvable)

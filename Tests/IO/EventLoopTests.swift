@@ -1,7 +1,9 @@
 import CLinux
+import Glibc
 import MartletBytes
 import MartletEventLoop
 import MartletNet
+import MartletPipe
 import Synchronization
 import Testing
 
@@ -22,6 +24,37 @@ import Testing
         func tickBegan(on loop: EventLoop) {}
         func receive(letter: Span<UInt8>, from sender: Int, on loop: EventLoop) { got(letter.array, sender) }
         func tickEnded(on loop: EventLoop) {}
+    }
+
+    @Test func `ticks that take long are counted, and how long the longest took`() async {
+        let loop = EventLoop(), told = Once<[EventLoopCounters]>()
+        let thread = loop.start { _ in nil }
+        loop.execute { loop in
+            let before = loop.counters
+            usleep(15_000)
+            loop.execute { loop in
+                let between = loop.counters
+                usleep(110_000)
+                loop.execute { told.resume(returning: [before, between, $0.counters]) }
+            }
+        }
+        let counters = await told.wait()
+        // A machine that is busy elsewhere makes more of them.
+        #expect(counters[0].ticksOver10ms < counters[1].ticksOver10ms && counters[1].ticksOver10ms < counters[2].ticksOver10ms)
+        #expect(counters[1].ticksOver100ms < counters[2].ticksOver100ms)
+        #expect(counters[1].longestTick >= .milliseconds(15) && counters[2].longestTick >= .milliseconds(110))
+        #expect(counters[2].ticks >= counters[0].ticks + 2)
+        loop.stop()
+        thread.join()
+    }
+
+    @Test func `ticks that take no time are not long`() {
+        let network = PipeNetwork(), loop = EventLoop(kernel: PipeKernel(network))
+        for _ in 0..<50 {
+            network.advance(by: .seconds(1))
+            loop.tick(until: network.now)
+        }
+        #expect(loop.counters.ticks == 50 && loop.counters.ticksOver10ms == 0 && loop.counters.longestTick == .zero)
     }
 
     @Test("Calls from another thread run on the loop's, in order") func calls() async {
@@ -188,6 +221,16 @@ import Testing
         }
         again.stop()
         threadAgain.join()
+    }
+
+    @Test("A path where a datagram socket lives is not taken over") func livingDatagrams() throws {
+        let path = "/tmp/martlet-test-\(UInt64.random(in: .min ... .max)).sock"
+        let address = try #require(SocketAddress(unix: path))
+        let datagrams = try DatagramSocket(boundTo: address)
+        #expect(throws: NetError.self) { try BoundSocket(address) }
+        datagrams.close()
+        try BoundSocket(address).close()
+        #expect(access(path, F_OK) != 0)
     }
 
     @Test("A port in use and a refused connection say what was tried and why") func errors() async throws {

@@ -71,10 +71,11 @@ import Testing
         let ear = Ear()
         let layer: StreamLayer
         let far: Int32
-        init(layer: StreamLayer = XORLayer(isClient: false)) {
+        init(layer: StreamLayer = XORLayer(isClient: false), _ change: (inout EventLoopLimits) -> Void = { _ in }) {
             self.layer = layer
             var limits = EventLoopLimits()
             limits.connectionsMax = 64
+            change(&limits)
             loop = EventLoop(kernel: PipeKernel(network), limits: limits)
             let (near, far) = network.makeStream()
             self.far = far
@@ -154,6 +155,26 @@ import Testing
         #expect(pair.loops[0].unsentCount(pair.client.slot) == 0)
     }
 
+    @Test("A peer that has the layer answer and takes no answer is cut off, read while blocked or not", arguments: [true, false])
+    func flood(readsWhileBlocked: Bool) {
+        /// Answers every byte with 20.
+        final class AnsweringLayer: StreamLayer {
+            override func start() { isOpen = true }
+            override func unseal(_ bytes: UnsafeRawPointer, count: Int, into plain: UnsafeMutableRawPointer) -> Int {
+                sealed.value.append([UInt8](repeating: 1, count: 20 * count).span)
+                return 0
+            }
+        }
+        let bench = Bench(layer: AnsweringLayer()) { $0.readsWhileBlocked = readsWhileBlocked }
+        var most = 0
+        for _ in 0..<1_000 where bench.ear.slot != 0 {
+            bench.hear([UInt8](repeating: 0, count: 1_000))
+            most = max(most, bench.layer.sealed.value.count)
+        }
+        #expect(bench.ear.failure?.kind == .protocolError)
+        #expect(most < 1 << 19)
+    }
+
     @Test("Output that waits for the handshake does not stop the reading that ends it")
     func muchBeforeOpening() {
         let pair = Pair {
@@ -189,6 +210,25 @@ import Testing
         #expect(pair.server.heard == Array(Self.numbers.prefix(1000)))
         #expect(pair.server.happened == ["secured", "end", "closed: the peer closed the connection"])
         #expect(pair.loops[1].connectionCount == 0)
+    }
+
+    @Test("finish: a peer that ends meanwhile still gets what is sealed")
+    func endWhileLeaving() {
+        let bench = Bench()
+        bench.network.capacity = 1_000
+        bench.hear(Array("HELLO".utf8))
+        var got = bench.said()
+        bench.ear.say(Array(Self.numbers.prefix(100_000)), on: bench.loop)
+        bench.loop.finish(bench.ear, .finished)
+        bench.loop.tick(until: bench.loop.now)
+        bench.network.end(bench.far)
+        for _ in 0..<200 {
+            bench.loop.tick(until: bench.loop.now)
+            got += bench.said()
+        }
+        let isWhole = got == Array("OLLEH".utf8) + XORLayer.records(Array(Self.numbers.prefix(100_000))) + [0, 0]
+        #expect(isWhole)
+        #expect(bench.loop.connectionCount == 0)
     }
 
     @Test("finishWriting: the farewell leaves after the output, and the answer still comes")

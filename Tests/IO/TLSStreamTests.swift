@@ -66,6 +66,23 @@ import Testing
         #expect(pair.client.happened == ["secured", "end", "closed: the peer closed the connection"])
     }
 
+    @Test("What comes after close_notify is nobody's", arguments: [TLSVersion.tls12, .tls13], [true, false])
+    func afterFarewell(version: TLSVersion, atOnce: Bool) throws {
+        let pair = try Self.pair(version).shakeHands()
+        pair.server.staysOpen = true
+        pair.client.say([1, 2, 3], on: pair.loops[0])
+        pair.loops[0].finishWriting(pair.client)
+        pair.loops[0].tick(until: pair.loops[0].now)
+        if !atOnce { pair.tick(3) }
+        pair.network.write([23, 3, 3, 0, 50] + [UInt8](repeating: 9, count: 70_000), to: pair.descriptors.0)
+        pair.tick(5)
+        #expect(pair.server.heard == Array("ping".utf8) + [1, 2, 3])
+        #expect(pair.server.happened == ["secured", "end"])
+        pair.server.say([4, 5], on: pair.loops[1])
+        pair.tick(3)
+        #expect(pair.client.heard.suffix(2) == [4, 5])
+    }
+
     @Test("A stream that ends without close_notify was truncated", arguments: [TLSVersion.tls12, .tls13])
     func truncated(version: TLSVersion) throws {
         let pair = try Self.pair(version).shakeHands()

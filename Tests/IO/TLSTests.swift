@@ -1,3 +1,4 @@
+import Glibc
 import MartletBytes
 import MartletEventLoop
 import MartletPipe
@@ -19,6 +20,16 @@ import Testing
         options.trust = .file(certificates.path("ca.pem"))
         change(&options)
         return try TLSContext(client: options)
+    }
+
+    /// A loop's thread may be in the middle of a connection when the program ends.
+    @Test func `TLS can be used until the process has gone`() async {
+        await #expect(processExitsWith: .success) {
+            // What is registered before OpenSSL is used is called after what OpenSSL registers.
+            atexit { _exit((try? TLSContext(client: TLSClientOptions())) == nil ? 1 : 0) }
+            _ = try TLSContext(client: TLSClientOptions())
+            exit(2)
+        }
     }
 
     @Test("Both versions: bytes go both ways, and both sides know what was agreed on", arguments: [TLSVersion.tls12, .tls13])

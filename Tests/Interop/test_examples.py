@@ -1,6 +1,7 @@
 """The course's programs: each example beside its twin, beside a short Python peer, and beside `martlet tcp echo|connect`, on the course's port."""
 
 import itertools
+import re
 import sys
 from pathlib import Path
 
@@ -47,6 +48,16 @@ def test_the_readme_has_the_example_that_compiles():
     code = (EXAMPLES / "05-async-tcp-server/main.swift").read_text().split("import MartletSockets\n")[1]
     readme = (brokers.ROOT / "README.md").read_text()
     assert "```swift\nimport MartletSockets\n" + code.replace("Arguments.place", '"127.0.0.1:65432"') + "```" in readme
+
+
+def test_the_readme_has_the_http_code_that_is_tested():
+    tested = (brokers.ROOT / "Tests/Libraries/HTTPReadmeTests.swift").read_text().replace("\\(origin.dropLast())", "http://localhost:8000")
+    tested = [line.strip() for line in tested.replace("\\(origin)", "http://localhost:8000").splitlines()]
+    blocks = re.findall(r"```swift\nimport MartletHTTP\n\n(.*?)```", (brokers.ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        lines = [line.strip() for line in block.splitlines()]
+        assert any(tested[start:start + len(lines)] == lines for start in range(len(tested))), block
 
 
 # The course's servers, how they say that they are ready, and what they print for each chunk.

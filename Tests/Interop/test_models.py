@@ -246,8 +246,9 @@ def test_bench_models_measures_every_model(tmp_path):
         assert cell["context_switches_per_s"] >= 0
         # A sanitizer has a thread of its own.
         assert cell["threads"] - {"blocking": 2, "polling": 2, "threads": 2 + count, "loop": 3}[model] in (0, 1)
+        # A share of what the machine has left for it.
         if model == "polling":
-            assert cell["idle_cpu_share"] > 0.2
+            assert cell["idle_cpu_share"] > max(0.05, *(cells[other, count]["idle_cpu_share"] for other in MODELS if other != model))
         else:
             assert cell["idle_cpu_share"] < 0.2
     root = xml.etree.ElementTree.parse(plot).getroot()

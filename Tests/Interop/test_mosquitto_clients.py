@@ -24,7 +24,10 @@ def test_wildcards_take_what_they_should_and_nothing_else(broker, topic, version
             publish(broker, "-t", name, "-m", name, "-q", str(qos), version=version)
         for filter, subscriber in subscribers.items():
             messages = subscriber.take(len(expected[filter]) + 1)
-            assert messages == [(name, qos, name) for name in expected[filter] + [f"{topic}/end"]], filter
+            wanted = [(name, qos, name) for name in expected[filter] + [f"{topic}/end"]]
+            # At QoS 0 a publisher has gone before another loop has read what it wrote.
+            isOrdered = qos > 0 or broker.name == "mosquitto" or broker.loops == 1
+            assert (messages if isOrdered else sorted(messages)) == (wanted if isOrdered else sorted(wanted)), filter
     finally:
         for subscriber in subscribers.values():
             subscriber.__exit__()

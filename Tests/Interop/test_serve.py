@@ -79,6 +79,12 @@ def test_a_port_in_use_is_one_sentence(serve):
     assert f"127.0.0.1:{server.port}" in sentence and "in use" in sentence
 
 
+def test_a_server_that_cannot_bind_everything_leaves_nothing_behind(serve, tmp_path):
+    server, path = serve(), tmp_path / "socket"
+    done = martlet("serve", "--listen", f"mqtt+unix://{path}", "--listen", f"mqtt://127.0.0.1:{server.port}")
+    assert done.returncode == 1 and "in use" in one_sentence(done) and not path.exists()
+
+
 def test_an_address_of_another_machine_is_one_sentence():
     done = martlet("serve", "--listen", "mqtt://192.0.2.1:0", "--allow-anonymous")
     assert done.returncode == 1
@@ -90,7 +96,7 @@ def test_an_address_of_another_machine_is_one_sentence():
     [
         (["--lisen", "x"], 'did you mean "--listen"?'),
         (["--listen", "mqtt//127.0.0.1"], "--listen: "),
-        (["--listen", "amqp://127.0.0.1"], "does not serve amqp yet"),
+        (["--listen", "zmq://127.0.0.1"], "does not serve zmq yet"),
         (["--listen", "mqtt://127.0.0.1?qeue=x"], "unknown option"),
         (["--listen", "mqtt://0.0.0.0:0"], "--allow-anonymous"),
         (["--loops", "0"], "--loops: "),
@@ -101,8 +107,8 @@ def test_an_address_of_another_machine_is_one_sentence():
         (["--set", "mqtt.paketSizeMax=1MiB"], 'did you mean "mqtt.packetSizeMax"?'),
         (["--set", "mqtt.packetSizeMax=huge"], "mqtt.packetSizeMax: "),
         (["--config", "/nonexistent/martlet.yaml"], "/nonexistent/martlet.yaml: "),
-        (["--data", "./martlet-data"], "--data: "),
-        (["--data", "/proc/none"], "--data: "),
+        (["--data", ""], "--data: "),
+        (["--set", "journal.sync=often"], "always, interval, never"),
         (["surplus"], "unexpected"),
     ],
 )
@@ -112,6 +118,27 @@ def test_a_wrong_option_ends_with_64(words, part):
         assert done.returncode == 64
         assert part in one_sentence(done)
         assert done.stdout == ""
+
+
+def test_a_directory_that_cannot_be_made_is_one_sentence():
+    done = martlet("serve", "--listen", "mqtt://127.0.0.1:0", "--data", "/proc/none")
+    assert done.returncode == 1
+    assert "cannot make /proc/none: no such file or directory" in one_sentence(done)
+
+
+@pytest.mark.parametrize(
+    "settings, promise",
+    [
+        ([], "acknowledged means on disk (fdatasync)"),
+        (["journal.sync=interval", "journal.syncInterval=500ms"], "acknowledged means written; synced every 500ms: a power cut may lose what is younger"),
+        (["journal.sync=never"], "the system decides when it is on disk: a power cut may lose acknowledged messages"),
+    ],
+)
+def test_what_is_promised_is_said_at_start(serve, tmp_path, settings, promise):
+    words = [word for setting in settings for word in ("--set", setting)]
+    server = serve("--data", str(tmp_path / "data"), *words)
+    assert [line for line in server.lines if line.startswith(f"storage: {tmp_path}/data; ") and line.endswith(promise)], server.lines
+    assert [line for line in server.lines if line.startswith("memory: bodies of queued messages may take ")]
 
 
 def test_check_validates_and_prints_the_listeners(tmp_path):

@@ -1,5 +1,6 @@
 """MQTT over TLS: openssl, mosquitto's clients and paho against `martlet serve`, `martlet mqtt` against mosquitto, and what a scanner finds."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -229,6 +230,20 @@ def test_what_goes_wrong_is_logged_for_who_asks(serve, certificates):
     with pytest.raises(ssl.SSLCertVerificationError):
         connect(port_of(running), ssl.create_default_context())
     assert "unknown CA" in running.wait_for_line("TLS failed.*").group(0)
+
+
+def test_handshakes_that_fail_or_stall_are_counted(serve, certificates):
+    running = serve("--set", "mqtt.connectTimeout=300ms", listen=[listener(certificates)], loops=1)
+    for sent in [b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100, b""]:
+        with socket.create_connection(("127.0.0.1", port_of(running)), 10) as stream:
+            stream.sendall(sent)
+            with contextlib.suppress(ConnectionError):
+                while stream.recv(100):
+                    pass
+    # A second signal, such as the fixture's, would end it at once and with 1.
+    assert running.stop()[0] == 0
+    line = running.wait_for_line("loop 0: .*").group(0)
+    assert "handshakesFailed=2" in line and "violations=1" in line
 
 
 @pytest.mark.parametrize("more, reason", [

@@ -1,4 +1,5 @@
 import MartletBytes
+import MartletClient
 import MartletEventLoop
 import MartletMQTTProtocol
 import MartletPipe

@@ -98,6 +98,42 @@ import Testing
         return received
     }
 
+    /// The models that read on while they write.
+    @Test(arguments: [ServerModel.polling, .loop])
+    func `a client that has ended and reads late gets all of it`(_ model: ServerModel) throws {
+        var small = StreamOptions()
+        (small.sendBuffer, small.receiveBuffer) = (16 << 10, 16 << 10)
+        let server = try RunningModel(model, Self.echo, sockets: small)
+        var client = try server.connect(small)
+        let count = 600_000
+        try client.write([UInt8](repeating: 1, count: count), timeout: Self.patience)
+        client.finishWriting()
+        // Longer than a goodbye may take (`linger`), and shorter than a client may take nothing (`stallTimeout`).
+        DetachedThread.sleep(.milliseconds(2_500))
+        let got = try client.read(exactly: count, timeout: Self.patience)
+        #expect(got?.count == count)
+        let end = try client.read(timeout: Self.patience)
+        #expect(end == nil)
+        #expect(server.end())
+        #expect(server.reasons == [.ended])
+    }
+
+    @Test func `a client whose layer does not open in time is cut off, also one that says something now and then`() throws {
+        var options = ServeOptions()
+        options.stallTimeout = .milliseconds(300)
+        options.layer = { StreamLayer() }
+        let server = try RunningModel(.loop, Self.echo, options)
+        var silent = try server.connect()
+        let slow = try server.connect()
+        for _ in 0..<40 where server.reasons.count < 2 {
+            try? slow.write("x")
+            DetachedThread.sleep(.milliseconds(50))
+        }
+        #expect(server.reasons == [.failed(110), .failed(110)])
+        #expect((try? silent.read(timeout: Self.patience)) == nil)
+        #expect(server.end())
+    }
+
     @Test(arguments: ServerModel.allCases)
     func `a client that breaks the protocol is the only one that goes`(_ model: ServerModel) throws {
         let server = try RunningModel(model, Self.lines)
@@ -234,8 +270,10 @@ private final class RunningModel: Sendable {
     private let hasEnded = Atomic<Bool>(false)
     private let log = Mutex<[CloseReason]>([])
 
-    init<Machine: ProtocolMachine & ~Copyable>(_ model: ServerModel, _ service: Service<Machine>, _ options: ServeOptions = ServeOptions()) throws {
-        let socket = try BoundSocket(try #require(SocketAddress("127.0.0.1", port: 0)))
+    init<Machine: ProtocolMachine & ~Copyable>(
+        _ model: ServerModel, _ service: Service<Machine>, _ options: ServeOptions = ServeOptions(), sockets: StreamOptions = StreamOptions()
+    ) throws {
+        let socket = try BoundSocket(try #require(SocketAddress("127.0.0.1", port: 0)), options: sockets)
         address = socket.address
         var options = options
         options.clientChanged = { [weak self] _, reason in if let reason { self?.log.withLock { $0.append(reason) } } }
@@ -247,7 +285,9 @@ private final class RunningModel: Sendable {
         try #require(error == 0)
     }
 
-    func connect() throws(NetError) -> BlockingConnection { try Blocking.TCP.connect(to: "\(address)", timeout: .seconds(5)) }
+    func connect(_ options: StreamOptions = StreamOptions()) throws(NetError) -> BlockingConnection {
+        try Blocking.TCP.connect(to: "\(address)", options: options, timeout: .seconds(5))
+    }
 
     /// Why clients went, in order.
     var reasons: [CloseReason] { log.withLock { $0 } }

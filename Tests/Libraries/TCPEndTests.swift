@@ -144,6 +144,65 @@ import Testing
         }
     }
 
+    @Test func `reads that are cancelled before they begin all end, also two at once`() async throws {
+        try await withEchoServer { address in
+            try await TCP.withConnection(to: address) { connection in
+                for _ in 0..<5_000 {
+                    await withTaskGroup(of: Void.self) { group in
+                        for _ in 0..<4 { group.addTask { _ = try? await connection.read() } }
+                        group.cancelAll()
+                    }
+                }
+                try await connection.write("on")
+                #expect(try await connection.read(timeout: .seconds(10)) == Array("on".utf8))
+            }
+        }
+    }
+
+    @Test func `writes and closes that are cancelled while they wait end at once; what was written still leaves`() async throws {
+        let (gate, opens) = AsyncStream.makeStream(of: Void.self), (counts, counted) = AsyncStream.makeStream(of: Int.self)
+        var options = StreamOptions()
+        (options.sendBuffer, options.receiveBuffer, options.receiveLimit) = (1 << 16, 1 << 16, 1 << 16)
+        try await withServer(options: options) { connection in
+            for await _ in gate { break }
+            counted.yield(try await Self.all(of: connection).count)
+        } _: { [options] address in
+            let socket = try await TCP.connect(to: address, options: options)
+            let connection = socket.connection
+            var sent = 0, cancelled = 0
+            let chunk = [UInt8](repeating: 1, count: 1 << 16)
+            while true {
+                sent += chunk.count
+                do throws(NetError) { try await connection.write(chunk, timeout: .seconds(1)) } catch { break }
+            }
+            for round in 0..<500 {
+                let write = Task { try await connection.write([2]) }
+                sent += 1
+                if round % 2 == 0 { await Task.yield() }
+                write.cancel()
+                let result = await write.result
+                if case .failure(let error as NetError) = result, error.kind == .cancelled, error.phase == .write { cancelled += 1 }
+            }
+            #expect(cancelled == 500)
+            opens.yield()
+            try await socket.close()
+            #expect(await counts.first { _ in true } == sent)
+        }
+        try await withServer { _ in
+            for await _ in gate { break }
+        } _: { address in
+            try await TCP.withConnection(to: address) { connection in
+                try? await connection.write([UInt8](repeating: 1, count: 64 << 20), timeout: .milliseconds(100))
+                let start = ContinuousClock.now
+                let close = Task { try await connection.close(timeout: .seconds(60)) }
+                try await Task.sleep(for: .milliseconds(50))
+                close.cancel()
+                let error = await #expect(throws: NetError.self) { try await close.value }
+                #expect(error?.kind == .cancelled && ContinuousClock.now - start < .seconds(20))
+            }
+        }
+    }
+
     @Test func `a reset is an error of the read that waits, on either side`() async throws {
         let kinds = Notes()
         try await withServer { connection in
@@ -200,6 +259,7 @@ import Testing
         let ended = Notes()
         try await withThrowingTaskGroup(of: Void.self) { group in
             let (addresses, ready) = AsyncStream.makeStream(of: SocketAddress.self)
+            let (greetings, greeted) = AsyncStream.makeStream(of: Void.self)
             group.addTask {
                 try await TCP.listen(on: "127.0.0.1:0", loops: 2, ready: { ready.yield($0) }) { connection in
                     try await connection.write("hello")
@@ -211,17 +271,47 @@ import Testing
                 for _ in 0..<4 {
                     clients.addTask {
                         try await TCP.withConnection(to: "\(address)") { connection in
-                            let words = try await (connection.read(), connection.read())
-                            #expect(words.0 == Array("hello".utf8) && words.1 == nil)
+                            let first = try await connection.read()
+                            greeted.yield()
+                            let second = try await connection.read()
+                            #expect(first == Array("hello".utf8) && second == nil)
                         }
                     }
                 }
-                try await Task.sleep(for: .milliseconds(100))
+                for await _ in greetings.prefix(4) {}
                 group.cancelAll()
                 try await clients.waitForAll()
             }
         }
         #expect(ended.all == [.cancelled, .cancelled, .cancelled, .cancelled])
+    }
+
+    @Test(arguments: [false, true]) func `close waits for the peer's confirmation also after the peer has ended`(_ isReset: Bool) async throws {
+        let (ends, ended) = AsyncStream.makeStream(of: NetError.Kind?.self)
+        let (beginnings, began) = AsyncStream.makeStream(of: Void.self)
+        var options = StreamOptions()
+        (options.sendBuffer, options.receiveBuffer, options.receiveLimit) = (1 << 20, 4_096, 1)
+        let kind = try await withServer(options: options) { connection in
+            _ = try await Self.all(of: connection)
+            try await connection.write([UInt8](repeating: 1, count: 300_000))
+            began.yield()
+            do throws(NetError) {
+                try await connection.close(timeout: isReset ? .seconds(30) : .milliseconds(500))
+                ended.yield(nil)
+            } catch { ended.yield(error.kind) }
+        } _: { [options] address in
+            let socket = try await TCP.connect(to: address, options: options)
+            let connection = socket.connection
+            try await connection.finishWriting()
+            // It does not read: the server's bytes lie in the server's machine.
+            for await _ in beginnings { break }
+            try await Task.sleep(for: .milliseconds(100))
+            if isReset { connection.abort() }
+            let kind = await ends.first { _ in true }
+            connection.abort()
+            return kind
+        }
+        #expect(kind == (isReset ? .reset : .timedOut))
     }
 
     @Test func `an owned socket closes when it is dropped, after what was written`() async throws {

@@ -140,4 +140,28 @@ import Testing
             #expect(try await TCPStormTests.comesDown(to: before + TCPStormTests.slack))
         }
     }
+
+    @Test func `where no descriptor is left for a loop, calls throw, and go on once there is one`() async {
+        await #expect(processExitsWith: .success) {
+            // Dispatch's own come first.
+            try await Task.sleep(for: .milliseconds(1))
+            var limit = rlimit(rlim_cur: 64, rlim_max: 64)
+            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+            var taken: [Int32] = []
+            while case let descriptor = open("/dev/null", O_RDONLY), descriptor >= 0 { taken.append(descriptor) }
+            let client = await #expect(throws: NetError.self) { try await TCP.withConnection(to: "127.0.0.1:1") { _ in } }
+            #expect(client?.errno == EMFILE)
+            // Enough for the socket, and too few for the loop.
+            close(taken.removeLast())
+            let server = await #expect(throws: NetError.self) { try await TCP.listen(on: "127.0.0.1:0") { _ in } }
+            let datagrams = await #expect(throws: NetError.self) { try await UDP.bind(on: "127.0.0.1:0") { _ in } }
+            let visitor = await #expect(throws: NetError.self) { try await UDP.withSocket(to: "127.0.0.1:9") { _ in } }
+            #expect([server, datagrams, visitor].allSatisfy { $0?.errno == EMFILE })
+            // All gave back what they had.
+            close(taken.removeLast())
+            close(taken.removeLast())
+            let address = try await UDP.bind(on: "127.0.0.1:0") { $0.local }
+            #expect(address.port > 0)
+        }
+    }
 }

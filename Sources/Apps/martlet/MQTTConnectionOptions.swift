@@ -45,7 +45,7 @@ struct MQTTConnectionOptions: Equatable, Sendable {
             .flag("--will-retain", about: "the server keeps the will"),
             .flag("-d", "--debug", about: "show packets on stderr"),
             .flag("--quiet", about: "say nothing but the error that ends the command"),
-        ] + MQTTTLSOptions.options + [
+        ] + TLSFlags.options + [
             .flag("--ws", about: "WebSocket: this build has none and refuses")
         ]
 
@@ -81,7 +81,7 @@ struct MQTTConnectionOptions: Equatable, Sendable {
         }
         let port = try arguments.integer("-p", in: 1...65_535).map { UInt16($0) }
         // As mosquitto's: 8883 is MQTT over TLS, whatever else is said.
-        options.tls = try MQTTTLSOptions.parse(arguments, isAsked: isSecure || port == 8883)
+        options.tls = try TLSFlags.parse(arguments, isAsked: isSecure || port == 8883)
         if let port { options.port = port } else if options.tls != nil, arguments.text("-L") == nil { options.port = 8883 }
         if let seconds = try arguments.integer("-k", in: 0...65_535) { options.keepAliveSeconds = seconds }
         options.clientID = arguments.text("-i")

@@ -2,21 +2,9 @@ import MartletMQTT
 
 /// `martlet mqtt pub` as typed. Invariant: a topic without wildcards and exactly one source of messages.
 struct MQTTPublishOptions: Equatable, Sendable {
-    enum Source: Equatable, Sendable {
-        case text(String)
-        /// The whole file is one message.
-        case file(path: String)
-        /// All of stdin is one message.
-        case standardInput
-        /// Each line of stdin is one message.
-        case lines
-        /// One message of no bytes.
-        case empty
-    }
-
     var connection: MQTTConnectionOptions
     var topic: String
-    var source: Source
+    var source: MessageSource
     var qos: MQTTQoS
     var retain: Bool
 
@@ -41,22 +29,9 @@ struct MQTTPublishOptions: Equatable, Sendable {
         }
         self.connection = connection
         self.topic = topic
-        source = try Self.source(arguments, "mqtt pub")
+        source = try MessageSource(arguments, "mqtt pub")
         qos = try arguments.qos("-q")
         retain = arguments.has("-r")
-    }
-
-    static func source(_ arguments: Arguments, _ command: String) throws(CommandFailure) -> Source {
-        var sources: [Source] = []
-        if let text = arguments.text("-m") { sources.append(.text(text)) }
-        if let path = arguments.text("-f") { sources.append(.file(path: path)) }
-        if arguments.has("-l") { sources.append(.lines) }
-        if arguments.has("-s") { sources.append(.standardInput) }
-        if arguments.has("-n") { sources.append(.empty) }
-        guard let source = sources.first, sources.count == 1 else {
-            throw .usage("\(command): say exactly one of -m TEXT, -f FILE, -l, -s and -n")
-        }
-        return source
     }
 }
 

@@ -11,7 +11,7 @@ func runPublish(_ options: MQTTPublishOptions) -> Int32 {
         if count > 1 || options.source != .lines { task.cancel() }
     }) { command in
         await MQTTEnd.exitCode("pub", command) {
-            let payload = try MQTTPublishSource.payload(of: options.source, until: stop)
+            let payload = try options.source.payload(until: stop)
             try await options.connection.withClient(reconnects: false) { client in
                 if let payload {
                     try await client.publish(
@@ -34,7 +34,7 @@ private func publishLines(_ client: MQTTClient, _ options: MQTTPublishOptions, u
     }
     defer { watch.cancel() }
     try await client.pipelined { pipeline in
-        try await MQTTPublishSource.lines(of: InputFile.standardInput(until: stop)) { line in
+        try await MessageSource.lines(of: InputFile.standardInput(until: stop)) { line in
             try await pipeline.publish(line, to: options.topic, qos: options.qos, retain: options.retain, properties: options.connection.properties.publish)
         }
     }
@@ -92,7 +92,7 @@ func runRequest(_ options: MQTTRequestOptions) -> Int32 {
         }
     ) { command in
         await MQTTEnd.exitCode("rr", command) {
-            let request = try MQTTPublishSource.payload(of: options.source, until: stop) ?? []
+            let request = try options.source.payload(until: stop) ?? []
             var properties = options.connection.properties.publish
             properties.responseTopic = options.responseTopic
             try await options.connection.withClient(reconnects: true) { client in

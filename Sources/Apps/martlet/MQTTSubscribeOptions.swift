@@ -95,7 +95,7 @@ struct MQTTRequestOptions: Equatable, Sendable {
     var connection: MQTTConnectionOptions
     var topic: String
     var responseTopic: String
-    var source: MQTTPublishOptions.Source
+    var source: MessageSource
     var qos: MQTTQoS
     var print: MQTTPrintOptions
 
@@ -120,7 +120,7 @@ struct MQTTRequestOptions: Equatable, Sendable {
             throw .usage("mqtt rr: \"\(name)\" has a wildcard; a request and its answer have topic names")
         }
         (self.topic, self.responseTopic) = (topic, responseTopic)
-        source = try MQTTPublishOptions.source(arguments, "mqtt rr")
+        source = try MessageSource(arguments, "mqtt rr")
         qos = try arguments.qos("-q")
         print = try MQTTPrintOptions(arguments)
     }

@@ -31,7 +31,7 @@ extension Place {
     }
 
     /// `HOST:PORT`, `[ADDRESS]:PORT`, also with `tcp://` or `udp://` before it and a slash after it, or `unix:PATH`.
-    private init?(typed text: String) {
+    init?(typed text: String) {
         var text = Substring(text)
         for scheme in ["tcp://", "udp://", "unix://", "unix:"] where text.hasPrefix(scheme) {
             text = text.dropFirst(scheme.count)

@@ -10,7 +10,7 @@ enum ServeCommand {
         options: [
             .one("--config", value: "FILE", about: "read settings from a YAML file"),
             .many("--listen", value: "URL", about: "where to listen, such as mqtt://127.0.0.1:1883 or mqtt+unix:///run/martlet.sock"),
-            .one("--data", value: "none|DIR", about: "where the journal lies; `none` keeps everything in memory"),
+            .one("--data", value: "DIR|none", about: "where the journal lies (default: ./martlet-data); `none` keeps everything in memory"),
             .many("--user", value: "NAME:PASSWORD", about: "who may connect; without users, anybody on this machine"),
             .flag("--allow-anonymous", about: "let clients in without credentials, also from other machines"),
             .one("--loops", value: "N", about: "event loops, one thread each (default: one per CPU)"),
@@ -20,7 +20,9 @@ enum ServeCommand {
             .flag("--check", about: "validate the configuration, print the listeners, and exit"),
         ],
         examples: [
-            ("martlet serve", "everything on loopback, in memory"),
+            ("martlet serve", "everything on loopback; what is acknowledged is on disk, in ./martlet-data"),
+            ("martlet serve --data none", "in memory alone"),
+            ("martlet serve --data /var/lib/martlet --set journal.sync=interval", "acknowledge before the disk has it: a power cut may lose a second"),
             ("martlet serve --listen mqtt://0.0.0.0:1883 --user meter:secret", "for the network, with a password"),
             ("martlet serve --listen 'mqtts://0.0.0.0:8883?cert=server.pem&key=server.key' --user meter:secret", "by TLS; SIGHUP renews the certificate"),
             ("martlet serve --config martlet.yaml --check", "is this file right?"),

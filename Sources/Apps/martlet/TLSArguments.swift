@@ -44,7 +44,7 @@ enum TLSArguments {
         return options
     }
 
-    private static func identity(_ arguments: Arguments, _ certificate: String, _ key: String) throws(CommandFailure) -> TLSIdentity? {
+    static func identity(_ arguments: Arguments, _ certificate: String, _ key: String) throws(CommandFailure) -> TLSIdentity? {
         switch (arguments.text(certificate), arguments.text(key)) {
         case (nil, nil): return nil
         case (let certificateFile?, let keyFile?): return TLSIdentity(certificate: certificateFile, key: keyFile)

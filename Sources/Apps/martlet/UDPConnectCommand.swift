@@ -115,7 +115,7 @@ final class UDPTalk: Sendable {
             for message in options.messages { try await send(Array(message.utf8), socket, place) }
             return
         }
-        try await MQTTPublishSource.lines(of: InputFile.standardInput(until: stop)) { line in try await send(line, socket, place) }
+        try await MessageSource.lines(of: InputFile.standardInput(until: stop)) { line in try await send(line, socket, place) }
     }
 
     private func send(_ bytes: [UInt8], _ socket: UDPSocket, _ place: String?) async throws {

@@ -126,6 +126,12 @@ public struct ByteBuffer: ~Copyable {
         (base.unsafelyUnwrapped + Int(head) + offset).storeBytes(of: value.bigEndian, as: UInt16.self)
     }
 
+    /// Overwrites four bytes at `offset` from the first readable one, big-endian.
+    @inlinable @inline(__always) public mutating func set(_ value: UInt32, at offset: Int) {
+        precondition(offset >= 0 && offset + 4 <= count)
+        (base.unsafelyUnwrapped + Int(head) + offset).storeBytes(of: value.bigEndian, as: UInt32.self)
+    }
+
     @inlinable public mutating func consume(_ count: Int) {
         precondition(count <= self.count)
         head &+= UInt32(truncatingIfNeeded: count)

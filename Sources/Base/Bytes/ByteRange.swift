@@ -38,10 +38,30 @@ extension Span where Element == UInt8 {
         return UInt32(bigEndian: withUnsafeBufferPointer { UnsafeRawPointer($0.baseAddress!).loadUnaligned(fromByteOffset: offset, as: UInt32.self) })
     }
 
+    /// The big-endian integer at `offset`; traps outside the span.
+    @inlinable @inline(__always) public func uint64(at offset: Int) -> UInt64 { word(at: offset).byteSwapped }
+
     /// Eight bytes at `offset` as one number, the first byte lowest: for scans that look at eight at once. Traps outside the span.
     @inlinable @inline(__always) public func word(at offset: Int) -> UInt64 {
         precondition(offset >= 0 && offset <= count - 8)
         return UInt64(littleEndian: withUnsafeBufferPointer { UnsafeRawPointer($0.baseAddress!).loadUnaligned(fromByteOffset: offset, as: UInt64.self) })
+    }
+
+    /// Where the first `byte` at `start` or later is: eight are looked at at once.
+    public func first(_ byte: UInt8, from start: Int) -> Int? {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        var at = start
+        while at &+ 8 <= count {
+            let word = word(at: at) ^ (ones &* UInt64(byte))
+            let zeros = (word &- ones) & ~word & (ones &* 0x80)
+            if zeros != 0 { return at &+ zeros.trailingZeroBitCount / 8 }
+            at &+= 8
+        }
+        while at < count {
+            if self[at] == byte { return at }
+            at &+= 1
+        }
+        return nil
     }
 
     /// Whether both hold the same bytes.
@@ -75,4 +95,8 @@ extension Span where Element == UInt8 {
 
     /// Text for a log line or an error: UTF-8, repaired where it is not. Not for the hot path.
     public var text: String { withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) } }
+}
+
+extension Array where Element == UInt8 {
+    @inlinable public mutating func append(_ bytes: Span<UInt8>) { bytes.withUnsafeBufferPointer { append(contentsOf: $0) } }
 }

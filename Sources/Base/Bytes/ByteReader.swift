@@ -36,7 +36,7 @@ public struct ByteReader: ~Escapable {
     @inlinable @inline(__always) @_lifetime(self: copy self) public mutating func readUInt64() -> UInt64? {
         guard remaining >= 8 else { return nil }
         offset += 8
-        return UInt64(bytes.uint32(at: offset - 8)) << 32 | UInt64(bytes.uint32(at: offset - 4))
+        return bytes.uint64(at: offset - 8)
     }
 
     /// The place of the next `count` bytes, which are skipped.

@@ -45,11 +45,40 @@ public struct ByteWriter: ~Copyable {
         written &+= 4
     }
 
+    @inlinable @inline(__always) public mutating func write(_ value: UInt64) {
+        precondition(written <= capacity - 8)
+        start.storeBytes(of: value.bigEndian, toByteOffset: written, as: UInt64.self)
+        written &+= 8
+    }
+
     @inlinable @inline(__always) public mutating func write(_ bytes: Span<UInt8>) {
         let length = bytes.count
-        precondition(length <= capacity - written)
-        if length == 0 { return }
-        bytes.withUnsafeBufferPointer { _ = memcpy(start + written, $0.baseAddress!, length) }
+        precondition(length <= capacity &- written)
+        bytes.withUnsafeBufferPointer { source in
+            guard let from = UnsafeRawPointer(source.baseAddress) else { return }
+            let to = start + written
+            // Names are short: two words that overlap cost less than a call.
+            if length > 32 {
+                memcpy(to, from, length)
+            } else if length >= 16 {
+                let last = from.loadUnaligned(fromByteOffset: length &- 16, as: SIMD16<UInt8>.self)
+                to.storeBytes(of: from.loadUnaligned(as: SIMD16<UInt8>.self), as: SIMD16<UInt8>.self)
+                to.storeBytes(of: last, toByteOffset: length &- 16, as: SIMD16<UInt8>.self)
+            } else if length >= 8 {
+                let last = from.loadUnaligned(fromByteOffset: length &- 8, as: UInt64.self)
+                to.storeBytes(of: from.loadUnaligned(as: UInt64.self), as: UInt64.self)
+                to.storeBytes(of: last, toByteOffset: length &- 8, as: UInt64.self)
+            } else if length >= 4 {
+                let last = from.loadUnaligned(fromByteOffset: length &- 4, as: UInt32.self)
+                to.storeBytes(of: from.loadUnaligned(as: UInt32.self), as: UInt32.self)
+                to.storeBytes(of: last, toByteOffset: length &- 4, as: UInt32.self)
+            } else if length > 0 {
+                let last = from.load(fromByteOffset: length &- 1, as: UInt8.self), middle = from.load(fromByteOffset: length >> 1, as: UInt8.self)
+                to.storeBytes(of: from.load(as: UInt8.self), as: UInt8.self)
+                to.storeBytes(of: middle, toByteOffset: length >> 1, as: UInt8.self)
+                to.storeBytes(of: last, toByteOffset: length &- 1, as: UInt8.self)
+            }
+        }
         written &+= length
     }
 }

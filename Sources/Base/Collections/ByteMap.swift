@@ -138,6 +138,11 @@ public struct ByteMap<Value: ~Copyable>: ~Copyable {
         size = 0
     }
 
+    /// Every value, in no order.
+    @inlinable public func forEach(_ body: (borrowing Value) -> Void) {
+        for index in 0..<capacity where marks[index] != 0 { body(values[index]) }
+    }
+
     /// Removes every entry that `condition` holds for. Looks at all of them.
     @inlinable public mutating func removeAll(where condition: (_ key: Span<UInt8>, _ number: UInt32, borrowing Value) -> Bool) {
         var index = 0

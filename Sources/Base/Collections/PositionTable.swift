@@ -2,6 +2,10 @@ public import CLinux
 
 /// Values under positions that mostly grow: open addressing with the position itself as the hash, so that neighbours in time
 /// are neighbours in memory and one old position among millions of new ones costs nothing. Owns nothing while new.
+///
+/// Invariant: along a run no value is nearer to its home than the next one's home allows (Robin Hood hashing). So a search ends at the
+/// first value that is nearer to its home than what is looked for would be, and a removal moves nothing that is at home: long runs of
+/// neighbours, which is what queues hold, cost no more than short ones.
 public struct PositionTable<Value: BitwiseCopyable>: ~Copyable {
     @usableFromInline struct Place: BitwiseCopyable {
         @usableFromInline var position: UInt64
@@ -22,12 +26,18 @@ public struct PositionTable<Value: BitwiseCopyable>: ~Copyable {
     @inlinable @inline(__always) func home(_ position: UInt64) -> Int { Int(UInt32(truncatingIfNeeded: position) & (capacity &- 1)) }
     @inlinable @inline(__always) func next(_ index: Int) -> Int { (index &+ 1) & (Int(capacity) &- 1) }
 
+    /// How far from its home what is at `index` lies.
+    @inlinable @inline(__always) func distance(_ base: UnsafeMutablePointer<Place>, _ index: Int) -> Int {
+        (index &- home(base[index].position)) & (Int(capacity) &- 1)
+    }
+
     @inlinable @inline(__always) func find(_ position: UInt64) -> Int? {
-        guard size > 0, let base else { return nil }
-        var index = home(position)
+        guard size > 0, position != Self.free, let base else { return nil }
+        var index = home(position), steps = 0
         while base[index].position != position {
-            if base[index].position == Self.free { return nil }
+            if base[index].position == Self.free || distance(base, index) < steps { return nil }
             index = next(index)
+            steps &+= 1
         }
         return index
     }
@@ -43,9 +53,18 @@ public struct PositionTable<Value: BitwiseCopyable>: ~Copyable {
 
     @inlinable func place(_ value: Value, at position: UInt64) {
         let base = base.unsafelyUnwrapped
-        var index = home(position)
-        while base[index].position != Self.free { index = next(index) }
-        base[index] = Place(position: position, value: value)
+        var place = Place(position: position, value: value)
+        var index = home(position), steps = 0
+        while base[index].position != Self.free {
+            let distance = distance(base, index)
+            if distance < steps {
+                swap(&place, &base[index])
+                steps = distance
+            }
+            index = next(index)
+            steps &+= 1
+        }
+        base[index] = place
     }
 
     /// Changes a value in place; false if the position is not there.
@@ -59,14 +78,11 @@ public struct PositionTable<Value: BitwiseCopyable>: ~Copyable {
         guard let found = find(position) else { return nil }
         let base = base.unsafelyUnwrapped
         let value = base[found].value
-        // Closes the gap: what probed past it moves back, so that no tombstones are left.
+        // Closes the gap, so that no tombstones are left: what lies away from home moves nearer.
         var gap = found, index = next(found)
-        while base[index].position != Self.free {
-            let distanceFromHome = (index &- home(base[index].position)) & (Int(capacity) &- 1)
-            if distanceFromHome >= (index &- gap) & (Int(capacity) &- 1) {
-                base[gap] = base[index]
-                gap = index
-            }
+        while base[index].position != Self.free, distance(base, index) > 0 {
+            base[gap] = base[index]
+            gap = index
             index = next(index)
         }
         base[gap].position = Self.free

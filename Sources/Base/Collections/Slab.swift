@@ -54,6 +54,13 @@ public struct Slab<Element: ~Copyable>: ~Copyable {
         base = realloc(base, capacity * MemoryLayout<Element>.stride)!.bindMemory(to: Element.self, capacity: capacity)
     }
 
+    /// Shows every value with its number. Looks at every number ever given.
+    @inlinable public func forEach(_ body: (UInt32, borrowing Element) -> Void) {
+        var live = [Bool](repeating: true, count: used)
+        for number in free { live[Int(number)] = false }
+        for number in 1..<max(1, used) where live[number] { body(UInt32(truncatingIfNeeded: number), base[number]) }
+    }
+
     @inlinable @discardableResult public mutating func remove(_ number: UInt32) -> Element {
         precondition(number > 0 && Int(number) < used)
         free.append(number)

@@ -1,22 +1,32 @@
 import MartletBytes
 
-/// An address is levels joined by `/`; a pattern may hold `+` (exactly one level) and `#` (any number of levels, also none) as
-/// whole levels. Gateways translate their protocol's spelling to and from this one.
-public enum Address {
-    static let separator = UInt8(ascii: "/"), oneLevel = UInt8(ascii: "+"), anyLevels = UInt8(ascii: "#"), reserved = UInt8(ascii: "$")
+/// How the levels of a hub's addresses and patterns are joined, and what its patterns' wildcards are. The empty address has no level.
+public enum AddressSpelling: UInt8, Sendable, BitwiseCopyable {
+    /// Levels joined by `/`; `+` is exactly one level, `#` any number. MQTT's.
+    case slashes
+    /// Levels joined by `.`; `*` is exactly one level, `#` any number. AMQP's.
+    case dots
+
+    @inline(__always) var separator: UInt8 { self == .slashes ? UInt8(ascii: "/") : UInt8(ascii: ".") }
+    @inline(__always) var oneLevel: UInt8 { self == .slashes ? UInt8(ascii: "+") : UInt8(ascii: "*") }
+    @inline(__always) var anyLevels: UInt8 { UInt8(ascii: "#") }
 
     /// The end of the level that begins at `start`.
-    @inline(__always) static func endOfLevel(_ bytes: Span<UInt8>, from start: Int) -> Int {
+    @inline(__always) func endOfLevel(_ bytes: Span<UInt8>, from start: Int) -> Int {
+        let separator = separator
         var end = start
         while end < bytes.count, bytes[end] != separator { end += 1 }
         return end
     }
 
-    static func isWildcard(_ pattern: Span<UInt8>, _ start: Int, _ end: Int) -> Bool {
+    /// Where the walk over levels begins: an address without a level is over at once.
+    @inline(__always) func start(of bytes: Span<UInt8>) -> Int { bytes.isEmpty ? 1 : 0 }
+
+    func isWildcard(_ pattern: Span<UInt8>, _ start: Int, _ end: Int) -> Bool {
         end - start == 1 && (pattern[start] == oneLevel || pattern[start] == anyLevels)
     }
 
-    public static func hasWildcard(_ pattern: Span<UInt8>) -> Bool {
+    func hasWildcard(_ pattern: Span<UInt8>) -> Bool {
         var start = 0
         while start <= pattern.count {
             let end = endOfLevel(pattern, from: start)
@@ -25,32 +35,43 @@ public enum Address {
         }
         return false
     }
+}
+
+/// An address is levels, and a pattern may hold wildcards as whole levels; both spelled as their hub has it.
+public enum Address {
+    static let reserved = UInt8(ascii: "$")
 
     /// Whether `pattern` matches `address`, one against one; many patterns are `TopicMatcher`'s work.
-    public static func matches(_ pattern: Span<UInt8>, _ address: Span<UInt8>) -> Bool { matches(pattern, 0, address, 0) }
-
-    private static func matches(_ pattern: Span<UInt8>, _ patternStart: Int, _ address: Span<UInt8>, _ addressStart: Int) -> Bool {
-        var p = patternStart, a = addressStart
-        while p <= pattern.count {
-            let end = endOfLevel(pattern, from: p)
-            if end - p == 1, pattern[p] == anyLevels {
-                if end >= pattern.count { return true }
-                var rest = a
-                // `rest == count + 1` stands for "no level is left", which what follows may match too.
-                while true {
-                    if matches(pattern, end + 1, address, rest) { return true }
-                    if rest > address.count { break }
-                    rest = endOfLevel(address, from: rest) + 1
+    public static func matches(_ pattern: Span<UInt8>, _ address: Span<UInt8>, spelled spelling: AddressSpelling = .slashes) -> Bool {
+        var p = spelling.start(of: pattern), a = spelling.start(of: address)
+        // Behind the last `#` seen, and the first level that it does not take yet: only it need ever take more, so the cost is at most the
+        // product of the two lengths.
+        var retryPattern = -1, retryAddress = 0
+        while true {
+            if p <= pattern.count {
+                let end = spelling.endOfLevel(pattern, from: p)
+                if end - p == 1, pattern[p] == spelling.anyLevels {
+                    retryPattern = end + 1
+                    retryAddress = a
+                    p = end + 1
+                    continue
                 }
-                return false
+                if a <= address.count {
+                    let addressEnd = spelling.endOfLevel(address, from: a)
+                    let isOneLevel = end - p == 1 && pattern[p] == spelling.oneLevel
+                    if isOneLevel || pattern.extracting(p..<end).equals(address.extracting(a..<addressEnd)) {
+                        p = end + 1
+                        a = addressEnd + 1
+                        continue
+                    }
+                }
+            } else if a > address.count {
+                return true
             }
-            guard a <= address.count else { return false }
-            let addressEnd = endOfLevel(address, from: a)
-            let isOneLevel = end - p == 1 && pattern[p] == oneLevel
-            if !isOneLevel, !pattern.extracting(p..<end).equals(address.extracting(a..<addressEnd)) { return false }
-            p = end + 1
-            a = addressEnd + 1
+            guard retryPattern >= 0, retryAddress <= address.count else { return false }
+            retryAddress = spelling.endOfLevel(address, from: retryAddress) + 1
+            p = retryPattern
+            a = retryAddress
         }
-        return a > address.count
     }
 }

@@ -6,10 +6,17 @@ public struct Binding: BitwiseCopyable, Sendable {
     }
     let hub: HubID
     let target: Target
+    /// The target queue's serial number; 0 for a hub.
+    let serial: UInt64
+    /// Its definition in the journal, if it survives a restart; it ends with the binding.
+    var record: JournalName
     var options: BindingOptions
     /// Its neighbours among those of the same target, so that all of a queue's go with it.
     var nextOfTarget: UInt32 = 0
     var previousOfTarget: UInt32 = 0
+    /// Its neighbours among those of the same hub, so that all of a hub's go with it.
+    var nextOfHub: UInt32 = 0
+    var previousOfHub: UInt32 = 0
     /// The matcher's own: its neighbours under the same pattern, and where that pattern is.
     var nextInMatcher: UInt32 = 0
     var previousInMatcher: UInt32 = 0
@@ -17,9 +24,11 @@ public struct Binding: BitwiseCopyable, Sendable {
     /// The last retained publication before it was made (`Retained.version`): what was stored later reaches it live.
     let since: UInt64
 
-    init(hub: HubID, target: Target, options: BindingOptions, since: UInt64) {
+    init(hub: HubID, target: Target, serial: UInt64, record: JournalName, options: BindingOptions, since: UInt64) {
         self.hub = hub
         self.target = target
+        self.serial = serial
+        self.record = record
         self.options = options
         self.since = since
     }

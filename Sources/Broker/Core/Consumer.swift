@@ -14,11 +14,17 @@ public struct Consumer: ~Copyable {
     var limit: UInt32
     var outstanding: UInt32 = 0
     /// A limit that it shares with others; `.none`: no further limit.
-    let credit: CreditID
+    var credit: CreditID
+    /// Its turn came when it could not take: it stands behind those that may (`Queue.firstParked`) until something changes for it.
+    var isParked = false
+    /// It takes nothing more, and goes when what it holds is settled.
+    var isCancelled = false
     /// The queue's ring.
     var next: UInt32 = 0
+    var previous: UInt32 = 0
     /// The shared credit's ring.
     var nextOfCredit: UInt32 = 0
+    var previousOfCredit: UInt32 = 0
 
     init(of queue: QueueID, gateway: GatewayID, token: UInt32, settles: Bool, limit: UInt32, credit: CreditID) {
         self.queue = queue

@@ -11,50 +11,124 @@ extension BrokerCore {
         let first = queues[queue.number].nextConsumer
         if first == 0 {
             consumers[number].next = number
+            consumers[number].previous = number
             queues[queue.number].nextConsumer = number
-        } else {  // in front of the one whose turn is next is the end of the round
-            let last = previous(of: first)
-            consumers[number].next = first
-            consumers[last].next = number
+        } else {
+            insertLast(number, of: queue)
         }
-        if !credit.isNone {
-            let first = credits[credit.number].nextConsumer
-            consumers[number].nextOfCredit = first == 0 ? number : consumers[first].nextOfCredit
-            if first == 0 { credits[credit.number].nextConsumer = number } else { consumers[first].nextOfCredit = number }
-        }
+        if !credit.isNone { enter(credit, number) }
         return ConsumerID(number)
+    }
+
+    // MARK: Turns
+
+    /// In front of the parked ones, or of the one whose turn is next, is the end of the round.
+    private mutating func insertLast(_ number: UInt32, of queue: QueueID) {
+        let parked = queues[queue.number].firstParked, first = queues[queue.number].nextConsumer, behind = parked != 0 ? parked : first
+        let last = consumers[behind].previous
+        consumers[number].next = behind
+        consumers[number].previous = last
+        consumers[last].next = number
+        consumers[behind].previous = number
+        if first == parked { queues[queue.number].nextConsumer = number }
+    }
+
+    private mutating func unlink(_ number: UInt32) {
+        let next = consumers[number].next, previous = consumers[number].previous
+        consumers[previous].next = next
+        consumers[next].previous = previous
+    }
+
+    /// The consumer whose turn it is has had it: it is the last of those that may take.
+    @inline(__always) mutating func passTurn(of queue: QueueID) {
+        let first = queues[queue.number].nextConsumer, parked = queues[queue.number].firstParked, next = consumers[first].next
+        if parked == 0 {
+            queues[queue.number].nextConsumer = next
+        } else if next != parked {
+            unlink(first)
+            queues[queue.number].nextConsumer = next
+            insertLast(first, of: queue)
+        }
+    }
+
+    /// The consumer whose turn it is cannot take: its place at the front is, one further round, the end of the parked ones.
+    @inline(__always) mutating func park(_ number: UInt32, of queue: QueueID) {
+        consumers[number].isParked = true
+        if queues[queue.number].firstParked == 0 { queues[queue.number].firstParked = number }
+        queues[queue.number].nextConsumer = consumers[number].next
+    }
+
+    /// Something changed for a consumer: if it can take now, it waits for its turn like the others.
+    @inline(__always) mutating func unparkIfPossible(_ number: UInt32) {
+        if consumers[number].isParked, canTake(number) { unpark(number) }
+    }
+
+    private mutating func unpark(_ number: UInt32) {
+        consumers[number].isParked = false
+        let queue = consumers[number].queue, first = queues[queue.number].nextConsumer, next = consumers[number].next
+        guard queues[queue.number].firstParked == number else {
+            unlink(number)
+            return insertLast(number, of: queue)
+        }
+        // It stands where the others end.
+        queues[queue.number].firstParked = next == first || next == number ? 0 : next
+    }
+
+    private mutating func enter(_ credit: CreditID, _ number: UInt32) {
+        let first = credits[credit.number].nextConsumer, second = first == 0 ? number : consumers[first].nextOfCredit
+        if first == 0 { credits[credit.number].nextConsumer = number } else { consumers[first].nextOfCredit = number }
+        consumers[number].previousOfCredit = first == 0 ? number : first
+        consumers[number].nextOfCredit = second
+        consumers[second].previousOfCredit = number
+    }
+
+    /// A consumer that shared no limit shares this one, with what it holds already.
+    public mutating func share(_ credit: CreditID, with consumer: ConsumerID) {
+        consumers[consumer.number].credit = credit
+        credits[credit.number].outstanding += consumers[consumer.number].outstanding
+        enter(credit, consumer.number)
     }
 
     /// The gateway's own name for a consumer.
     public func token(of consumer: ConsumerID) -> UInt32 { consumers[consumer.number].token }
 
-    private func previous(of consumer: UInt32) -> UInt32 {
-        var previous = consumer
-        while consumers[previous].next != consumer { previous = consumers[previous].next }
-        return previous
-    }
-
     /// Takes a consumer away; what it holds unsettled goes back to its place.
     public mutating func removeConsumer(_ id: ConsumerID) {
         let number = id.number, queue = consumers[number].queue
         if consumers[number].outstanding > 0 { requeueUnsettled(of: id, queue) }
-        let last = previous(of: number)
+        leaveRings(number)
+        consumers.remove(number)
+    }
+
+    /// A consumer takes nothing more; what it holds stays with it until it is settled. Its number is no more to be used.
+    public mutating func cancelConsumer(_ id: ConsumerID) {
+        leaveRings(id.number)
+        consumers[id.number].isCancelled = true
+        if consumers[id.number].outstanding == 0 { consumers.remove(id.number) }
+    }
+
+    private mutating func leaveRings(_ number: UInt32) {
+        let queue = consumers[number].queue, last = consumers[number].previous
         if last == number {
             queues[queue.number].nextConsumer = 0
+            queues[queue.number].firstParked = 0
         } else {
-            consumers[last].next = consumers[number].next
-            if queues[queue.number].nextConsumer == number { queues[queue.number].nextConsumer = consumers[number].next }
+            let next = consumers[number].next, isNext = queues[queue.number].nextConsumer == number
+            if queues[queue.number].firstParked == number {
+                queues[queue.number].firstParked = !isNext && next == queues[queue.number].nextConsumer ? 0 : next
+            }
+            if isNext { queues[queue.number].nextConsumer = next }
+            unlink(number)
         }
         let credit = consumers[number].credit
         if !credit.isNone { leave(credit, number) }
-        consumers.remove(number)
         if queues[queue.number].replay != 0, queues[queue.number].nextConsumer == 0 { giveUpReplays(of: queue) }
     }
 
     private mutating func leave(_ credit: CreditID, _ number: UInt32) {
-        var previous = number
-        while consumers[previous].nextOfCredit != number { previous = consumers[previous].nextOfCredit }
+        let previous = consumers[number].previousOfCredit
         consumers[previous].nextOfCredit = consumers[number].nextOfCredit
+        consumers[consumers[number].nextOfCredit].previousOfCredit = previous
         if credits[credit.number].nextConsumer == number { credits[credit.number].nextConsumer = previous == number ? 0 : consumers[number].nextOfCredit }
     }
 
@@ -116,6 +190,7 @@ extension BrokerCore {
     /// A consumer that cannot take anything for now (its connection is not read from by its peer), or can again.
     public mutating func pause(_ consumer: ConsumerID, _ isPaused: Bool, into effects: inout Effects) {
         consumers[consumer.number].isPaused = isPaused
+        if !isPaused { unparkIfPossible(consumer.number) }
         if !isPaused { pump(consumers[consumer.number].queue, into: &effects) }
     }
 
@@ -131,6 +206,11 @@ extension BrokerCore {
         consumers[consumer.number].outstanding -= min(count, consumers[consumer.number].outstanding)
         let credit = consumers[consumer.number].credit
         if !credit.isNone { credits[credit.number].outstanding -= min(count, credits[credit.number].outstanding) }
+        if !consumers[consumer.number].isCancelled {
+            unparkIfPossible(consumer.number)
+        } else if consumers[consumer.number].outstanding == 0 {
+            consumers.remove(consumer.number)
+        }
     }
 
     /// Offers freed credit to the queues of its consumers, in turn.
@@ -139,6 +219,8 @@ extension BrokerCore {
         guard first != 0 else { return }
         var consumer = first
         repeat {
+            guard credits[credit.number].limit == 0 || credits[credit.number].outstanding < credits[credit.number].limit else { break }
+            unparkIfPossible(consumer)
             pump(consumers[consumer].queue, into: &effects)
             consumer = consumers[consumer].nextOfCredit
         } while consumer != first

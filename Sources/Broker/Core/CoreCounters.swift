@@ -15,6 +15,10 @@ public struct CoreCounters: Sendable, Equatable {
     /// Found its queue full.
     public var droppedNewest: UInt64 = 0
     public var expired: UInt64 = 0
+    /// Left in the journal alone, because memory is short.
+    public var paged: UInt64 = 0
+    /// Entries whose record in the journal could not be read again.
+    public var damaged: UInt64 = 0
     public var requeued: UInt64 = 0
     public var rejected: UInt64 = 0
 
@@ -33,6 +37,8 @@ public struct CoreCounters: Sendable, Equatable {
             ("droppedOldest", \.droppedOldest),
             ("droppedNewest", \.droppedNewest),
             ("expired", \.expired),
+            ("paged", \.paged),
+            ("damaged", \.damaged),
             ("requeued", \.requeued),
             ("rejected", \.rejected),
         ]

@@ -9,13 +9,14 @@ extension BrokerCore {
         guard first != 0 else { return 0 }
         if consumers[first].next == first { return canTake(first) ? first : 0 }
         var consumer = first
-        repeat {
+        while consumer != queues[queue.number].firstParked {
             if canTake(consumer) {
-                queues[queue.number].nextConsumer = consumers[consumer].next
+                passTurn(of: queue)
                 return consumer
             }
-            consumer = consumers[consumer].next
-        } while consumer != first
+            park(consumer, of: queue)
+            consumer = queues[queue.number].nextConsumer
+        }
         return 0
     }
 
@@ -26,11 +27,20 @@ extension BrokerCore {
             consumer: consumer, position: position, message: entry.message, isReplay: entry.isReplay)
     }
 
+    /// The delivery that a consumer was given at `position`, once more; nil: it is settled, received, or given back.
+    public func delivery(of queue: QueueID, at position: UInt64) -> Delivery? {
+        let backlog = queues[queue.number].backlog
+        guard backlog != 0, let unsettled = backlogs[backlog].unsettled.value(at: position), !unsettled.isReceived, !unsettled.consumer.isNone else {
+            return nil
+        }
+        return delivery(unsettled.entry, to: unsettled.consumer, at: position, isRedelivered: unsettled.entry.isRedelivered)
+    }
+
     /// Gives an entry to a consumer that can take it.
     mutating func handOut(_ entry: Entry, at position: UInt64, of backlog: UInt32, to consumer: ConsumerID, _ effects: inout Effects) {
         if consumers[consumer.number].feed == 0 {
             counters.delivered &+= 1
-            effects.deliveries.append(delivery(entry, to: consumer, at: position, isRedelivered: entry.deliveries > 0))
+            effects.deliveries.append(delivery(entry, to: consumer, at: position, isRedelivered: entry.isRedelivered))
         }
         if consumers[consumer.number].settles {
             consumers[consumer.number].outstanding += 1
@@ -42,6 +52,7 @@ extension BrokerCore {
             spent.append(entry.message)
             if !entry.matches.isNone { spentLists.append(entry.matches) }
             settleOrigin(entry.origin, .accepted, &effects)
+            end(entry.name, &effects)
         }
         if consumers[consumer.number].feed != 0 { feed(entry, at: position, to: consumer, &effects) }
     }
@@ -53,10 +64,13 @@ extension BrokerCore {
     }
 
     /// Puts the message that is being published into a queue, or straight into a consumer's hands.
-    /// False: the queue is full. `stored` is the message's one copy on this shard, made when first needed.
+    /// False: the queue is full. `stored` is the message's one copy on this shard, made when first needed; `place` the entry's in the journal,
+    /// where it ends if the queue does not take it.
     mutating func enqueue(
-        _ message: borrowing Message, stored: inout MessageID, _ target: RouteTarget, ticket: UInt64, from origin: UInt8, _ effects: inout Effects
+        _ message: borrowing Message, stored: inout MessageID, _ target: RouteTarget, ticket: UInt64, from origin: UInt8,
+        at place: PagedEntries.Place = PagedEntries.Place(), _ effects: inout Effects
     ) -> Bool {
+        let name = place.name
         let queue = target.queue, policyNumber = Int(queues[queue.number].policy)
         let backlog = backlog(of: queue)
         let bytes = message.byteCount
@@ -64,25 +78,42 @@ extension BrokerCore {
             if policies[policyNumber].overflow == .dropNewest {
                 counters.droppedNewest += 1
                 noteOverflow(of: queue, &effects)
+                end(name, &effects)
                 return true
             }
-            guard policies[policyNumber].overflow == .dropOldest, makeRoom(in: backlog, policyNumber, for: bytes, &effects) else { return false }
+            guard policies[policyNumber].overflow == .dropOldest, makeRoom(in: backlog, policyNumber, for: bytes, &effects) else {
+                // Who comes to a full queue is slowed down with those who filled it.
+                if policies[policyNumber].overflow == .refuse { (effects.fullness, effects.fullest) = (.max, queue) }
+                end(name, &effects)
+                return false
+            }
         }
+        if isJournaled, policies[policyNumber].isDurable, !name.isNone || backlogs[backlog].isPaged, isPaging(backlog) {
+            page(message, target, at: place, ticket: ticket, from: origin, in: backlog, &effects)
+            if policies[policyNumber].overflow == .refuse { noteFullness(of: queue, backlog, policyNumber, &effects) }
+            return true
+        }
+        let waitsForDisk = ticket != 0 && policies[policyNumber].isDurable, isNext = !waitsForDisk && backlogs[backlog].takesNext
+        if isNext, passOnSettled(target, &effects) { return true }
         if stored.isNone {
-            guard storedBytes + bytes <= limits.storedBytesMax else { return false }
+            guard storedBytes + bytes <= limits.storedBytesMax else {
+                end(name, &effects)
+                return false
+            }
             stored = store(message)
         }
+        if ticket != 0 { messages[stored.number].order = ticket }
         messages[stored.number].owners += 1
         if !target.matches.isNone { matchLists[target.matches.number].owners += 1 }
         backlogs[backlog].bytes += UInt64(bytes)
-        let entry = Entry(message: stored, matches: target.matches, opaque: target.opaque, deliveries: 0, isReplay: target.flags.contains(.replay))
-        let waitsForDisk = ticket != 0 && policies[policyNumber].isDurable
-        if backlogs[backlog].ready.isEmpty, backlogs[backlog].requeued.isEmpty, !waitsForDisk, backlogs[backlog].undurable.isEmpty {
+        let entry = Entry(message: stored, matches: target.matches, opaque: target.opaque, name: name, isReplay: target.flags.contains(.replay))
+        if isNext {
             let consumer = nextTaker(of: queue)
             if consumer != 0 {
                 let position = backlogs[backlog].firstReady
                 backlogs[backlog].firstReady = position + 1
                 handOut(entry, at: position, of: backlog, to: ConsumerID(consumer), &effects)
+                if policies[policyNumber].overflow == .refuse { noteFullness(of: queue, backlog, policyNumber, &effects) }
                 return true
             }
         }
@@ -91,8 +122,25 @@ extension BrokerCore {
             backlogs[backlog].undurable.append(Undurable(position: backlogs[backlog].end, ticket: ticket, shard: origin))
         }
         backlogs[backlog].ready.append(entry)
-        // Nobody is slowed down for somebody who is away.
-        if queues[queue.number].nextConsumer != 0 { noteFullness(of: backlog, policyNumber, &effects) }
+        // Nobody is slowed down for somebody who is away, but for a queue that will refuse.
+        if queues[queue.number].nextConsumer != 0 || policies[policyNumber].overflow == .refuse { noteFullness(of: queue, backlog, policyNumber, &effects) }
+        return true
+    }
+
+    /// A consumer that is done with what it is given when it is given it needs no copy: false if the queue's next one is another kind.
+    @inline(__always) private mutating func passOnSettled(_ target: RouteTarget, _ effects: inout Effects) -> Bool {
+        let first = queues[target.queue.number].nextConsumer
+        guard first != 0, !consumers[first].settles, !consumers[first].isPaused, consumers[first].feed == 0, first != queues[target.queue.number].firstParked
+        else {
+            return false
+        }
+        passTurn(of: target.queue)
+        counters.delivered &+= 1
+        effects.deliveries.append(
+            Delivery(
+                token: consumers[first].token, gateway: consumers[first].gateway, settles: false, isRedelivered: false, opaque: target.opaque,
+                matches: target.matches, queue: target.queue, consumer: ConsumerID(first), position: 0, message: .none,
+                isReplay: target.flags.contains(.replay)))
         return true
     }
 
@@ -103,17 +151,17 @@ extension BrokerCore {
         if !isNoted { effects.overflowing.append(Overflowing(gateway: consumers[consumer].gateway, token: consumers[consumer].token)) }
     }
 
-    @inline(__always) private func noteFullness(of backlog: UInt32, _ policy: Int, _ effects: inout Effects) {
-        let half = Int(policies[policy].messagesMax / 2), count = backlogs[backlog].ready.count
-        let halfBytes = policies[policy].bytesMax / 2, bytes = backlogs[backlog].bytes
-        guard count > half || bytes > halfBytes else { return }
-        let byCount = (count - half) * 255 / max(1, half), byBytes = Int(max(bytes, halfBytes) - halfBytes) * 255 / Int(max(1, halfBytes))
-        effects.fullness = max(effects.fullness, UInt8(clamping: max(byCount, byBytes)))
+    @inline(__always) private func noteFullness(of queue: QueueID, _ backlog: UInt32, _ policy: Int, _ effects: inout Effects) {
+        let fullness = fullness(backlog, policy)
+        guard fullness > effects.fullness else { return }
+        effects.fullness = fullness
+        effects.fullest = policies[policy].overflow == .refuse ? queue : .none
     }
 
     /// Drops the oldest ready entries until a message fits; false if that does not help.
     private mutating func makeRoom(in backlog: UInt32, _ policy: Int, for bytes: Int, _ effects: inout Effects) -> Bool {
         while backlogs[backlog].count >= Int(policies[policy].messagesMax) || backlogs[backlog].bytes + UInt64(bytes) > policies[policy].bytesMax {
+            if !backlogs[backlog].hasDeliverable, dropPaged(in: backlog, &effects) { continue }
             // An entry on its way to disk has an acknowledgement to come: it stays.
             guard backlogs[backlog].hasDeliverable else { return false }
             let (_, entry) = backlogs[backlog].takeNext()
@@ -129,28 +177,53 @@ extension BrokerCore {
     public mutating func pump(_ queue: QueueID, into effects: inout Effects) {
         if queues[queue.number].replay != 0 { scheduleReplays(of: queue) }
         let backlog = queues[queue.number].backlog
-        guard backlog != 0 else { return }
-        var count = 0, bytes = 0
+        guard backlog != 0, !queues[queue.number].isUnfinished else { return }
+        if backlogs[backlog].turn != turn {
+            backlogs[backlog].turn = turn
+            backlogs[backlog].givenInTurn = 0
+            backlogs[backlog].givenBytesInTurn = 0
+        }
         while backlogs[backlog].hasDeliverable {
             let consumer = nextTaker(of: queue)
-            guard consumer != 0 else { return }
-            if count == limits.deliveriesPerPump || bytes > limits.bytesPerPump {
+            guard consumer != 0 else { break }
+            if backlogs[backlog].givenInTurn >= limits.deliveriesPerPump || backlogs[backlog].givenBytesInTurn > limits.bytesPerPump {
+                queues[queue.number].isUnfinished = true
                 unfinishedQueues.append(queue)
                 return
             }
             let (position, entry) = backlogs[backlog].takeNext()
             if entry.message.isNone { continue }
-            // What was given out once is given out again: its consumer may have it half.
-            if messages[entry.message.number].header.expiry <= wallTime, entry.deliveries == 0 {
-                backlogs[backlog].bytes -= UInt64(messages[entry.message.number].byteCount)
-                drop(entry, &effects)
-                counters.expired += 1
-                continue
-            }
-            bytes += messages[entry.message.number].byteCount
+            if dropExpired(entry, of: backlog, &effects) { continue }
+            backlogs[backlog].givenBytesInTurn += messages[entry.message.number].byteCount
+            backlogs[backlog].givenInTurn += 1
             handOut(entry, at: position, of: backlog, to: ConsumerID(consumer), &effects)
-            count += 1
         }
+        if backlogs[backlog].isPaged { readAhead(queue, &effects) }
+    }
+
+    @inline(__always) private func fullness(_ backlog: UInt32, _ policy: Int) -> UInt8 {
+        let half = Int(policies[policy].messagesMax / 2)
+        // What refuses counts what its consumers hold; they may never let go of it.
+        let count = policies[policy].overflow == .refuse ? backlogs[backlog].count : backlogs[backlog].waiting - backlogs[backlog].requeued.count
+        let halfBytes = policies[policy].bytesMax / 2, bytes = backlogs[backlog].bytes
+        guard count > half || bytes > halfBytes else { return 0 }
+        let byCount = (count - half) * 255 / max(1, half), byBytes = Int(max(bytes, halfBytes) - halfBytes) * 255 / Int(max(1, halfBytes))
+        return UInt8(clamping: max(byCount, byBytes))
+    }
+
+    /// What was given out once is given out again: its consumer may have it half.
+    @inline(__always) mutating func dropExpired(_ entry: Entry, of backlog: UInt32, _ effects: inout Effects) -> Bool {
+        guard messages[entry.message.number].header.expiry <= wallTime, entry.deliveries == 0 else { return false }
+        backlogs[backlog].bytes -= UInt64(messages[entry.message.number].byteCount)
+        drop(entry, &effects)
+        counters.expired += 1
+        return true
+    }
+
+    /// How full a queue is: 0 up to half, 255 at its limit.
+    public func fullness(of queue: QueueID) -> UInt8 {
+        let backlog = queues[queue.number].backlog
+        return backlog == 0 ? 0 : fullness(backlog, Int(queues[queue.number].policy))
     }
 
     /// Whether a pump was cut short: `continuePumping` is wanted in the next tick.
@@ -159,6 +232,8 @@ extension BrokerCore {
     public mutating func continuePumping(into effects: inout Effects) {
         let queues = unfinishedQueues
         unfinishedQueues.removeAll()
+        turn &+= 1
+        for queue in queues { self.queues[queue.number].isUnfinished = false }
         for queue in queues { pump(queue, into: &effects) }
         if !replayingQueues.isEmpty { continueReplays(into: &effects) }
     }

@@ -37,14 +37,21 @@ public struct Effects: ~Copyable {
     public internal(set) var acknowledgements = Scratch<Acknowledgement>()
     /// Endpoints that ended: gateway and the gateway's state for it.
     public internal(set) var ended = Scratch<EndedEndpoint>()
+    /// Records to be read from the journal of this shard; the answers go to `BrokerCore.arrived`.
+    public var reads = Scratch<RecordRead>()
     /// Publishers that fill queues faster than their consumers empty them.
     public internal(set) var crowding = Scratch<Crowding>()
     /// Consumers whose queue was so full that a message for it was dropped.
     public internal(set) var overflowing = Scratch<Overflowing>()
     /// How full the fullest queue is that took the message being published: 0 up to half, 255 when full.
-    var fullness: UInt8 = 0
-    /// Records for the journal, to be written in this order (see `JournalRecord`), and the last one's ticket.
+    public internal(set) var fullness: UInt8 = 0
+    /// That queue, if it will refuse what it has no room for; `.none`: it will not.
+    public internal(set) var fullest = QueueID.none
+    /// What became here of the message being published, also if its acknowledgement must wait.
+    public internal(set) var outcome = PublishOutcome.routed
+    /// Records for the journal (see `JournalRecord`): one block, whose order is this, and the ticket of the last that anybody waits for.
     public var records = ByteBuffer()
+    public internal(set) var blockOrder: UInt64 = 0
     public internal(set) var lastTicket: UInt64 = 0
     /// By shard: letters for it (see `PeerMail`), to be sent at the end of the tick. Number n + 1 is shard n's.
     public var mail = Slab<ByteBuffer>()

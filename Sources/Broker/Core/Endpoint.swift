@@ -16,6 +16,8 @@ public struct Endpoint: ~Copyable {
     var expiry = Instant.never
     /// What is published in its name if its connection is lost, how long after that, and when, if that has happened.
     var farewell = MessageID.none
+    /// Its definition in the journal, which ends with it.
+    var farewellRecord = JournalName.none
     var farewellDelay = Duration.zero
     /// How long it is worth delivering from then on; nil: for ever.
     var farewellLifetime: Duration?

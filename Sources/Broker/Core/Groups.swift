@@ -16,6 +16,8 @@ struct Membership {
     let queue: QueueID
     let options: BindingOptions
     let matches: MatchListID
+    /// Its definition in the journal, which ends with it.
+    let record: JournalName
 }
 
 /// A group's consumer, on the group's shard: it gives what it takes to a member's queue.
@@ -37,6 +39,8 @@ struct Origin: BitwiseCopyable {
     let position: UInt64
     /// Once given out, nobody else may get it.
     var isExactlyOnce = false
+    /// The group's entry in the journal.
+    var name = JournalName.none
 }
 
 /// Groups: a queue of their own, on the shard of whoever made them, whose consumers are the members' queues, wherever those are.
@@ -49,14 +53,15 @@ extension BrokerCore {
 
     /// Makes `queue` a member of the group called `name` under `pattern`; false if it was one already, with other options perhaps, which
     /// are replaced. `limit`: what it may hold unsettled of the group's, 0 for any number. The group is bound when this returns.
+    /// `record`: the membership's definition in the journal (`define`), which ends with it.
     public mutating func join(
         _ name: [UInt8], _ hub: HubID, _ pattern: [UInt8], _ queue: QueueID, _ options: BindingOptions, policy: QueuePolicy, limit: UInt32,
-        into effects: inout Effects
+        record: JournalName = .none, into effects: inout Effects
     ) -> Bool {
         let key = GroupKey(hub: hub, name: name, pattern: pattern)
         let old = membership(of: queue, in: key)
         let owner = router.joinGroup(key, from: shard) {
-            let queue = openQueue(policy)
+            let queue = openGroup(key, policy, &effects)
             groups[key] = queue
             groupKeys[queue] = key
             bind(queue, to: hub, .address(pattern), BindingOptions(flags: options.flags.intersection(.sparesReserved)))
@@ -66,7 +71,7 @@ extension BrokerCore {
         if options.tag != 0 {
             list = MatchListID(matchLists.insert(MatchList(matches: OwnedArray([BindingMatch(opaque: options.opaque, tag: options.tag)]), owners: 1)))
         }
-        memberships[lastMembership] = Membership(key: key, owner: owner, queue: queue, options: options, matches: list)
+        memberships[lastMembership] = Membership(key: key, owner: owner, queue: queue, options: options, matches: list, record: record)
         membershipsOfQueue[queue, default: []].append(lastMembership)
         queues[queue.number].isMember = true
         let isPresent = queues[queue.number].nextConsumer != 0
@@ -74,6 +79,26 @@ extension BrokerCore {
         if owner == shard { admit(joining, from: shard, &effects) } else { PeerMail.appendJoining(joining, to: &effects.mail[UInt32(owner) + 1]) }
         if let old { endMembership(old, &effects) }
         return old == nil
+    }
+
+    private mutating func openGroup(_ key: GroupKey, _ policy: QueuePolicy, _ effects: inout Effects) -> QueueID {
+        guard policy.isDurable, isJournaled else { return openQueue(policy) }
+        let definition = definition(of: key)
+        if let restored = router.takeRestored(group: definition) {
+            let queue = openQueue(policy, serial: restored.serial)
+            groupNames[queue] = restored.name
+            return queue
+        }
+        let queue = openQueue(policy)
+        if isRestoring { undefinedGroups.append(queue) } else { defineGroup(queue, definition, &effects) }
+        return queue
+    }
+
+    mutating func defineGroup(_ queue: QueueID, _ definition: [UInt8], _ effects: inout Effects) {
+        var bytes = ByteBuffer()
+        bytes.append(serial(of: queue))
+        bytes.append(definition.span)
+        groupNames[queue] = define(Self.definer, 1, bytes.span, into: &effects)
     }
 
     /// False if it was no member.
@@ -90,6 +115,7 @@ extension BrokerCore {
 
     private mutating func endMembership(_ number: UInt64, _ effects: inout Effects) {
         guard let membership = memberships.removeValue(forKey: number) else { return }
+        undefine(membership.record, into: &effects)
         membershipsOfQueue[membership.queue]?.removeAll { $0 == number }
         if membershipsOfQueue[membership.queue]?.isEmpty == true {
             membershipsOfQueue[membership.queue] = nil
@@ -132,7 +158,7 @@ extension BrokerCore {
         for index in 0..<backlogs[backlog].ready.count {
             let entry = backlogs[backlog].ready[index]
             guard entry.origin != 0, isWanted(origins[entry.origin]) else { continue }
-            backlogs[backlog].ready[index] = Entry(message: .none, matches: .none, opaque: 0, deliveries: 0)
+            backlogs[backlog].ready[index] = Entry(message: .none, matches: .none, opaque: 0)
             giveBack(entry, of: backlog, &effects)
         }
     }
@@ -171,6 +197,31 @@ extension BrokerCore {
         }
     }
 
+    /// The order of the message that was given out at `position`, as `order` says. What a group gave exactly once becomes the queue's own, in the
+    /// journal, too: a record of its own takes the place of the group's entry, in the same block.
+    public mutating func own(_ queue: QueueID, at position: UInt64, into effects: inout Effects) -> UInt64 {
+        let backlog = queues[queue.number].backlog
+        guard backlog != 0, let entry = backlogs[backlog].unsettled.value(at: position)?.entry, !entry.message.isNone, entry.origin != 0 else {
+            return order(of: queue, at: position)
+        }
+        let origin = origins[entry.origin]
+        guard origin.isExactlyOnce, entry.name.isNone, !origin.name.isNone else { return order(of: queue, at: position) }
+        let order = nextTicket(&effects), name = takePlace(effects).name
+        JournalRecord.appendMessage(
+            messages[entry.message.number].message, to: serial(of: queue), opaque: entry.opaque,
+            matches: entry.matches.isNone ? [] : matches(entry.matches), hub: router.names(of: messages[entry.message.number].message.hub),
+            ordinal: name.ordinal, order: order, into: &effects.records)
+        _ = backlogs[backlog].unsettled.update(position) { $0.entry.name = name }
+        end(origin.name, &effects)
+        origins[entry.origin].name = .none
+        if origin.owner == shard {
+            disown(Feed.Name(shard: shard, membership: origin.membership), origin.position)
+        } else {
+            PeerMail.appendTaken(origin.membership, origin.position, to: &effects.mail[UInt32(origin.owner) + 1])
+        }
+        return order
+    }
+
     /// Puts a group's message, which is stored here, into a member's queue or its consumer's hands.
     private mutating func take(_ message: MessageID, of membership: Membership, _ origin: Origin, _ effects: inout Effects) {
         let queue = membership.queue
@@ -178,7 +229,7 @@ extension BrokerCore {
         messages[message.number].owners += 1
         if !membership.matches.isNone { matchLists[membership.matches.number].owners += 1 }
         backlogs[backlog].bytes += UInt64(messages[message.number].byteCount)
-        var entry = Entry(message: message, matches: membership.matches, opaque: membership.options.opaque, deliveries: 0)
+        var entry = Entry(message: message, matches: membership.matches, opaque: membership.options.opaque)
         var origin = origin
         origin.isExactlyOnce = membership.options.flags.contains(.exactlyOnce) && messages[message.number].header.flags.contains(.exactlyOnce)
         entry.origin = origins.insert(origin)
@@ -214,7 +265,8 @@ extension BrokerCore {
         }
         if isPassed { return pass(.none, membership, &effects) }
         let stored = store(letter.message)
-        take(stored, of: membership, Origin(owner: owner, membership: letter.membership, position: letter.position), &effects)
+        let origin = Origin(owner: owner, membership: letter.membership, position: letter.position, name: letter.place.name)
+        take(stored, of: membership, origin, &effects)
     }
 
     // MARK: On the group's shard
@@ -246,6 +298,7 @@ extension BrokerCore {
         guard let key = groupKeys[queue], router.leaveGroup(key) else { return }
         groups[key] = nil
         groupKeys[queue] = nil
+        if let name = groupNames.removeValue(forKey: queue) { end(name, &effects) }
         deleteQueue(queue, into: &effects)
     }
 
@@ -254,6 +307,13 @@ extension BrokerCore {
         let consumer = feeds[feed].consumer
         if isPresent { consumers[consumer.number].limit = limit }
         pause(consumer, !isPresent, into: &effects)
+    }
+
+    /// The journal has it as its member's; this group does not end it there.
+    mutating func disown(_ name: Feed.Name, _ position: UInt64) {
+        guard let feed = feedNumbers[name] else { return }
+        let backlog = queues[consumers[feeds[feed].consumer.number].queue.number].backlog
+        if backlog != 0 { _ = backlogs[backlog].unsettled.update(position) { $0.entry.name = .none } }
     }
 
     mutating func settled(_ name: Feed.Name, _ position: UInt64, _ settlement: Settlement, _ effects: inout Effects) {
@@ -269,12 +329,12 @@ extension BrokerCore {
         guard name.shard == shard else {
             let mail = UInt32(name.shard) + 1
             PeerMail.appendFed(
-                messages[entry.message.number].message, name.membership, at: position, settles: settles, to: &effects.mail[mail])
+                messages[entry.message.number].message, name.membership, at: position, settles ? entry.name : .none, settles: settles, to: &effects.mail[mail])
             return
         }
         guard let membership = memberships[name.membership] else { return }
         if settles {
-            take(entry.message, of: membership, Origin(owner: shard, membership: name.membership, position: position), &effects)
+            take(entry.message, of: membership, Origin(owner: shard, membership: name.membership, position: position, name: entry.name), &effects)
         } else {
             pass(entry.message, membership, &effects)
         }
@@ -284,7 +344,7 @@ extension BrokerCore {
     @inline(never) mutating func passOn(_ message: borrowing Message, toFeedOf consumer: UInt32, _ effects: inout Effects) {
         let name = feeds[consumers[consumer].feed].name
         guard name.shard == shard else {
-            return PeerMail.appendFed(message, name.membership, at: 0, settles: false, to: &effects.mail[UInt32(name.shard) + 1])
+            return PeerMail.appendFed(message, name.membership, at: 0, .none, settles: false, to: &effects.mail[UInt32(name.shard) + 1])
         }
         if let membership = memberships[name.membership] { pass(.none, membership, &effects) }
     }

@@ -13,6 +13,15 @@ struct RouteTarget: BitwiseCopyable {
     var flags: BindingOptions.Flags
     /// The queue's policy: what may be lost passes it by.
     var passesAtMostOnce: Bool
+
+    /// A persistent message for it is written to the journal.
+    @inline(__always) var isJournaled: Bool { flags.isSuperset(of: .durable) && !flags.contains(.atMostOnce) }
+}
+
+/// A queue, here or elsewhere, that survives a restart.
+struct DurableTarget: BitwiseCopyable {
+    let shard: UInt8
+    let serial: UInt64
 }
 
 /// The answer to "where does this hub's address go", as one shard needs it.
@@ -20,8 +29,11 @@ struct Route: ~Copyable {
     var targets = OwnedArray<RouteTarget>()
     /// Bit n: shard n has targets of its own.
     var remoteShards: UInt64 = 0
-    /// Some target, here or elsewhere, survives a restart.
-    var isDurable = false
+    /// The targets, here and elsewhere, that survive a restart, shard by shard, and here in the order of `targets`. None without a journal.
+    var durable = OwnedArray<DurableTarget>()
+    /// What a journal record says of them, and then of the hub (`JournalRecord`).
+    var recordBytes = OwnedBytes()
+    var recordTargetsCount = 0
     /// The youngest of its bindings (`Binding.since`).
     var newest: UInt64 = 0
 }
@@ -63,7 +75,7 @@ extension BrokerCore {
         var matches = routeMatches
         routeMatches = []
         let isCacheable = router.route(message, into: &matches)
-        let route = assemble(&matches)
+        let route = assemble(&matches, of: message.hub)
         matches.removeAll(keepingCapacity: true)
         routeMatches = matches
         if cache.routes.count >= MatchCache.addressesMax { clearCache() }
@@ -74,13 +86,14 @@ extension BrokerCore {
     }
 
     /// Puts the bindings of each target together.
-    mutating func assemble(_ matches: inout [RouteMatch]) -> Route {
+    mutating func assemble(_ matches: inout [RouteMatch], of hub: HubID) -> Route {
         var route = Route()
         for match in matches { route.newest = max(route.newest, match.since) }
         if matches.count > 1 {
             matches.sort { ($0.shard, $0.queue.number, $1.options.opaque, $0.binding) < ($1.shard, $1.queue.number, $0.options.opaque, $1.binding) }
         }
         routeTargets.removeAll(keepingCapacity: true)
+        var durable: [DurableTarget] = [], recordBytes = ByteBuffer()
         var index = 0
         while index < matches.count {
             let first = index, match = matches[first]
@@ -92,26 +105,40 @@ extension BrokerCore {
                 if !matches[index].options.flags.contains(.noLocal) { flags.remove(.noLocal) }
                 index += 1
             }
+            let needsList = !isOne || match.options.tag != 0
             // What a session gets at most once is not kept, and nobody waits for the disk because of it.
-            if flags.contains(.durable), !flags.contains(.atMostOnce) { route.isDurable = true }
+            if isJournaled, flags.contains(.durable), !flags.contains(.atMostOnce) {
+                durable.append(DurableTarget(shard: match.shard, serial: match.serial))
+                let list = needsList ? Self.list(of: matches[first..<index]) : []
+                JournalRecord.appendTarget(match.serial, opaque: match.options.opaque, matches: list, to: &recordBytes)
+            }
             guard match.shard == shard else { route.remoteShards |= 1 << UInt64(match.shard); continue }
-            let list = isOne && match.options.tag == 0 ? .none : makeList(matches[first..<index])
+            let list = needsList ? makeList(Self.list(of: matches[first..<index])) : .none
             routeTargets.append(
                 RouteTarget(
                     queue: match.queue, matches: list, opaque: match.options.opaque, flags: flags,
                     passesAtMostOnce: policies[Int(queues[match.queue.number].policy)].passesAtMostOnce))
         }
         route.targets = OwnedArray(routeTargets)
+        if isJournaled {
+            route.durable = OwnedArray(durable)
+            route.recordTargetsCount = recordBytes.count
+            let names = router.names(of: hub)
+            JournalRecord.appendNames(names.namespace, names.hub, to: &recordBytes)
+            route.recordBytes = OwnedBytes(copying: recordBytes.span)
+        }
         return route
     }
 
+    mutating func makeList(_ list: [BindingMatch]) -> MatchListID { MatchListID(matchLists.insert(MatchList(matches: OwnedArray(list), owners: 1))) }
+
     /// The bindings of one target; those that came twice stand side by side.
-    private mutating func makeList(_ matches: ArraySlice<RouteMatch>) -> MatchListID {
+    private static func list(of matches: ArraySlice<RouteMatch>) -> [BindingMatch] {
         var list: [BindingMatch] = []
         for index in matches.indices where index == matches.startIndex || matches[index].binding != matches[index - 1].binding {
             list.append(BindingMatch(opaque: matches[index].options.opaque, tag: matches[index].options.tag))
         }
-        return MatchListID(matchLists.insert(MatchList(matches: OwnedArray(list), owners: 1)))
+        return list
     }
 
     /// Drops what the changes since the last look may have touched.
@@ -129,8 +156,8 @@ extension BrokerCore {
             switch change.scope {
             case .address(let address):
                 if let place = cache.routes.find(address.span, change.hub.number) { forgetRoute(at: place) }
-            case .pattern(let pattern):
-                forgetRoutes { address, hub in hub == change.hub.number && Address.matches(pattern.span, address) }
+            case .pattern(let pattern, let spelling):
+                forgetRoutes { address, hub in hub == change.hub.number && Address.matches(pattern.span, address, spelled: spelling) }
             case .wholeHub: forgetRoutes { _, hub in hub == change.hub.number }
             case .everything: clearCache()
             }

@@ -38,6 +38,8 @@ public struct MessageHeader: BitwiseCopyable, Sendable, Equatable {
         public static let retained = Flags(rawValue: 4)
         /// Given through a binding that says `exactlyOnce` too, it must not be given to another member of the group.
         public static let exactlyOnce = Flags(rawValue: 8)
+        /// Its hub keeps it, but not over a restart: soon there is another.
+        public static let passing = Flags(rawValue: 16)
     }
     public var flags: Flags
     /// 0 lowest … 9 highest, as AMQP counts; 4 unless the origin has priorities.
@@ -68,6 +70,8 @@ public struct StoredMessage: ~Copyable {
     let propertiesCount: UInt32
     let hub: HubID
     let header: MessageHeader
+    /// Of its record in the journal, over restarts; 0: it has none.
+    var order: UInt64 = 0
     var owners: UInt32 = 0
 
     init(copying message: borrowing Message) {

@@ -23,14 +23,26 @@ extension BrokerCore {
         return nil
     }
 
-    /// An acknowledgement for what was published before: now, or nil, and it is in the effects when all of that is on disk.
-    public mutating func confirm(_ publisher: PublisherID, tag: UInt64) -> PublishOutcome? {
+    /// An acknowledgement for what was published and written down before: now, or nil, and it is in the effects when all of that is on disk.
+    public mutating func confirm(_ publisher: PublisherID, tag: UInt64, _ outcome: PublishOutcome = .routed) -> PublishOutcome? {
         if publishers[publisher.number].waiting.isEmpty {
-            if lastTicket <= durableTicket { return .routed }
+            if lastTicket <= durableTicket { return outcome }
             waitingPublishers.insert(publisher)
         }
-        publishers[publisher.number].waiting.append(Receipt(tag: tag, ownersAwaited: 0, ticket: lastTicket, outcome: .routed))
+        publishers[publisher.number].waiting.append(Receipt(tag: tag, ownersAwaited: 0, ticket: lastTicket, outcome: outcome))
         return nil
+    }
+
+    /// The acknowledgement of what this publisher published last waits for the disk, and for all that was written down since.
+    public mutating func holdAcknowledgement(of publisher: PublisherID) {
+        let count = publishers[publisher.number].waiting.count
+        if count > 0 { publishers[publisher.number].waiting[count - 1].ticket = lastTicket }
+    }
+
+    /// The acknowledgement of what this publisher published last, if it is still owed, is called `tag` from now on.
+    public mutating func renameAcknowledgement(of publisher: PublisherID, _ tag: UInt64) {
+        let count = publishers[publisher.number].waiting.count
+        if count > 0 { publishers[publisher.number].waiting[count - 1].tag = tag }
     }
 
     /// Gives a message to every target: this shard's at once, the others' by mail. `receipt`: who wants to know.
@@ -38,26 +50,32 @@ extension BrokerCore {
         outcome: PublishOutcome, ticket: UInt64, ownersAwaited: UInt16
     ) {
         effects.fullness = 0
+        effects.fullest = .none
+        if isJournalFull, isWanted(inJournal: message) { return refuse(&effects) }
         var version: UInt64 = 0
         if message.header.flags.contains(.retained) {
-            version = keep(message)
-            if version == 0 { return (.refused, 0, 0) }
+            version = keep(message, &effects)
+            if version == 0 { return refuse(&effects) }
         }
         let place = version == 0 ? route(message) : route(message, storedAs: version)
-        var ticket: UInt64 = 0
-        if isJournaled, message.header.flags.contains(.persistent), cache.routes[place: place].isDurable || version != 0 {
-            lastTicket += 1
-            ticket = lastTicket
-            effects.lastTicket = ticket
-            JournalRecord.appendMessage(message, ticket: ticket, to: &effects.records)
+        var ticket: UInt64 = 0, first = PagedEntries.Place()
+        if isJournaled {
+            let isPersistent = message.header.flags.contains(.persistent)
+            (first, ticket) = journal(message, place, isPersistent: isPersistent, isKept: version != 0 && message.isKeptInJournal, &effects)
+            // What was kept is not any more, and that must last as well.
+            if ticket == 0, version != 0, !effects.records.isEmpty { ticket = nextTicket(&effects) }
+            if !isPersistent { ticket = 0 }
         }
-        let taken = deliverHere(message, place, ticket: ticket, from: shard, &effects)
+        let taken = deliverHere(message, place, ticket: ticket, from: shard, names: names(on: shard, place, first: first), &effects)
         let remote = cache.routes[place: place].remoteShards
         var awaited: UInt16 = 0
+        if ticket == 0, remote != 0, taken.refused == 0, receipt != nil, isRemembered(message) { ticket = nextTicket(&effects) }
         if remote != 0 {
             if ticket != 0 { shardsAwaitingDisk |= remote }
             for other in 0..<durableTickets.count where remote & 1 << UInt64(other) != 0 {
-                PeerMail.appendMessage(message, ticket: ticket, receipt: receipt, version: version, to: &effects.mail[UInt32(other) + 1])
+                let mail = UInt32(other) + 1
+                PeerMail.appendMessage(message, ticket: ticket, receipt: receipt, version: version, to: &effects.mail[mail])
+                if ticket != 0 { appendNames(place, UInt8(other), first: first, to: &effects.mail[mail]) }
                 awaited += receipt == nil ? 0 : 1
             }
         }
@@ -65,7 +83,29 @@ extension BrokerCore {
         if taken.refused > 0 { counters.refused &+= 1 }
         if taken.targets == 0, remote == 0 { counters.unroutable &+= 1 }
         let outcome: PublishOutcome = taken.refused > 0 ? .refused : taken.targets == 0 && remote == 0 ? .unroutable : .routed
+        effects.outcome = outcome
         return (outcome, ticket, awaited)
+    }
+
+    private func refuse(_ effects: inout Effects) -> (outcome: PublishOutcome, ticket: UInt64, ownersAwaited: UInt16) {
+        effects.outcome = .refused
+        return (.refused, 0, 0)
+    }
+
+    /// Whether a message would be written down. What removes a retained one makes room.
+    @inline(never) private mutating func isWanted(inJournal message: borrowing Message) -> Bool {
+        if message.header.flags.contains(.retained), message.isKeptInJournal { return true }
+        guard message.header.flags.contains(.persistent) else { return false }
+        let place = route(message), isDurable = cache.routes[place: place].durable.count > 0
+        if place == uncacheablePlace { forgetUncacheableRoute() }
+        return isDurable
+    }
+
+    /// Whether the publisher's gateway will write down in this tick that the message has come. Nobody elsewhere is to have it before that is on
+    /// disk: it would be new when it comes again.
+    @inline(__always) private func isRemembered(_ message: borrowing Message) -> Bool {
+        guard isJournaled, message.header.flags.contains(.exactlyOnce), !message.header.publisherQueue.isNone else { return false }
+        return policies[Int(queues[message.header.publisherQueue.number].policy)].isDurable
     }
 
     private func slow(_ publisher: PublisherID, by degree: UInt8, _ effects: inout Effects) {
@@ -89,20 +129,28 @@ extension BrokerCore {
 
     /// The part of the route that is on this shard.
     @inline(__always)
-    mutating func deliverHere(_ message: borrowing Message, _ place: Int, ticket: UInt64, from origin: UInt8, _ effects: inout Effects) -> (
-        targets: Int, refused: Int
-    ) {
+    mutating func deliverHere(
+        _ message: borrowing Message, _ place: Int, ticket: UInt64, from origin: UInt8, names: borrowing EntryNames, _ effects: inout Effects
+    ) -> (targets: Int, refused: Int) {
         let count = cache.routes[place: place].targets.count
         let atMostOnce = message.header.flags.contains(.atMostOnce)
         var stored = MessageID.none
-        var refused = 0, index = 0
+        var refused = 0, index = 0, named = 0
         while index < count {
             let target = cache.routes[place: place].targets[index]
             index &+= 1
-            if target.flags.contains(.noLocal), origin == shard, target.queue == message.header.publisherQueue { continue }
+            var entry = PagedEntries.Place()
+            if !names.isEmpty, target.isJournaled {
+                entry = names[named]
+                named &+= 1
+            }
+            if target.flags.contains(.noLocal), origin == shard, target.queue == message.header.publisherQueue {
+                end(entry.name, &effects)
+                continue
+            }
             if target.passesAtMostOnce, atMostOnce || target.flags.contains(.atMostOnce) {
                 passOn(message, target, &effects)
-            } else if !enqueue(message, stored: &stored, target, ticket: ticket, from: origin, &effects) {
+            } else if !enqueue(message, stored: &stored, target, ticket: ticket, from: origin, at: entry, &effects) {
                 refused &+= 1
             }
         }
@@ -131,7 +179,11 @@ extension BrokerCore {
         var consumer = first
         repeat {
             if !consumers[consumer].isPaused {
-                queues[queue.number].nextConsumer = consumers[consumer].next
+                if queues[queue.number].firstParked == 0 {
+                    queues[queue.number].nextConsumer = consumers[consumer].next
+                } else if consumer == first, !consumers[consumer].isParked {
+                    passTurn(of: queue)
+                }
                 return consumer
             }
             consumer = consumers[consumer].next
@@ -176,6 +228,7 @@ extension BrokerCore {
     /// Everything up to this ticket is on disk: acknowledgements and deliveries that waited for it may go.
     public mutating func journalCompleted(upTo ticket: UInt64, into effects: inout Effects) {
         durable(ticket, from: shard, &effects)
+        tellOwners(upTo: ticket, &effects)
         for publisher in waitingPublishers.all { releaseReceipts(of: publisher, &effects) }
         for other in 0..<durableTickets.count where shardsAwaitingDisk & 1 << UInt64(other) != 0 {
             PeerMail.appendDurable(ticket, to: &effects.mail[UInt32(other) + 1])
@@ -204,6 +257,9 @@ extension BrokerCore {
         switch letter.kind {
         case .message: receiveMessage(letter, from: origin, &effects)
         case .durable: durable(letter.ticket, from: origin, &effects)
+        case .ended: end(letter.place.name, &effects)
+        case .fetch: effects.reads.append(RecordRead(id: letter.read, segment: letter.place.name.segment, offset: letter.place.offset))
+        case .fetched: arrived(letter.read, letter.serials, into: &effects)
         case .answer:
             let id = letter.receipt.publisher
             guard isKnown(letter.receipt) else { return }
@@ -216,6 +272,7 @@ extension BrokerCore {
         case .leaving: dismiss(Feed.Name(shard: origin, membership: letter.membership), &effects)
         case .presence: setPresence(of: Feed.Name(shard: origin, membership: letter.membership), letter.isPresent, letter.limit, &effects)
         case .fed, .passed: receiveFed(letter, from: origin, &effects)
+        case .taken: disown(Feed.Name(shard: origin, membership: letter.membership), letter.position)
         case .settled: settled(Feed.Name(shard: origin, membership: letter.membership), letter.position, letter.settlement, &effects)
         }
     }
@@ -230,7 +287,8 @@ extension BrokerCore {
     private mutating func receiveMessage(_ letter: borrowing PeerLetter, from origin: UInt8, _ effects: inout Effects) {
         effects.fullness = 0
         let place = letter.version == 0 ? route(letter.message) : route(letter.message, storedAs: letter.version)
-        let taken = deliverHere(letter.message, place, ticket: letter.ticket, from: origin, &effects)
+        let names = names(letter.serials, place, first: letter.place, &effects)
+        let taken = deliverHere(letter.message, place, ticket: letter.ticket, from: origin, names: names, &effects)
         if place == uncacheablePlace { forgetUncacheableRoute() }
         guard !letter.receipt.publisher.isNone else { return }
         PeerMail.appendAnswer(letter.receipt, taken.refused > 0 ? .refused : .routed, fullness: effects.fullness, to: &effects.mail[UInt32(origin) + 1])

@@ -33,14 +33,18 @@ public struct QueuePolicy: Hashable, Sendable {
 /// Not here: packet identifiers and delivery tags (gateways), and where messages come from (Router).
 public struct Queue: ~Copyable {
     let policy: UInt16
-    /// No other queue of the server has or had it.
+    /// No other queue of the server has or had it, also before a restart.
     let serial: UInt64
     /// Its replays are to go on in this tick.
     var isReplaying = false
+    /// Its pump was cut short, and goes on in the next tick.
+    var isUnfinished = false
     /// It draws from groups.
     var isMember = false
     /// The consumer whose turn is next, in a ring; 0: none.
     var nextConsumer: UInt32 = 0
+    /// From here to the ring's end nobody can take anything, so nobody asks them; 0: none such is known. `nextConsumer`: they all are.
+    var firstParked: UInt32 = 0
     /// Messages it holds; made with the first, so that a queue that only passes things on stays small.
     var backlog: UInt32 = 0
     /// Its bindings in the router.
@@ -62,20 +66,27 @@ struct Entry: BitwiseCopyable {
     private var bits: UInt16
     /// It is a group's (`BrokerCore.origins`); 0: it is not.
     var origin: UInt32 = 0
+    /// What the journal calls it.
+    var name: JournalName
     private static let replayBit: UInt16 = 0x8000
+    private static let recoveredBit: UInt16 = 0x4000
+    private static let deliveriesMax: UInt16 = 0x3FFF
 
-    init(message: MessageID, matches: MatchListID, opaque: UInt16, deliveries: UInt16, isReplay: Bool = false) {
+    init(message: MessageID, matches: MatchListID, opaque: UInt16, name: JournalName = .none, isReplay: Bool = false, isRecovered: Bool = false) {
         self.message = message
         self.matches = matches
         self.opaque = opaque
-        bits = min(deliveries, ~Self.replayBit) | (isReplay ? Self.replayBit : 0)
+        self.name = name
+        bits = (isReplay ? Self.replayBit : 0) | (isRecovered ? Self.recoveredBit : 0)
     }
 
-    /// How often it has been given out; 32,767 stands for more, too.
+    /// How often it has been given out in this run of the server; 16,383 stands for more, too.
     var deliveries: UInt16 {
-        get { bits & ~Self.replayBit }
-        set { bits = bits & Self.replayBit | min(newValue, ~Self.replayBit) }
+        get { bits & Self.deliveriesMax }
+        set { bits = bits & ~Self.deliveriesMax | min(newValue, Self.deliveriesMax) }
     }
+    /// It has been given out before, or may have been before a restart.
+    var isRedelivered: Bool { bits & (Self.deliveriesMax | Self.recoveredBit) != 0 }
     /// It is what a hub kept, not what was just published.
     var isReplay: Bool { bits & Self.replayBit != 0 }
 }
@@ -111,12 +122,28 @@ struct Backlog: ~Copyable {
     var requeued = MinHeap<Requeued>()
     var unsettled = PositionTable<Unsettled>()
     var undurable = Ring<Undurable>()
+    /// Behind those: what is being read, under which number, and what is in the journal alone.
+    var reading: UInt64 = 0
+    var readingCount = 0
+    var paged = PagedEntries()
     var bytes: UInt64 = 0
+    /// What was given out of it in the turn of this number (`BrokerCore.turn`), beside what went straight through.
+    var turn: UInt64 = 0
+    var givenInTurn = 0
+    var givenBytesInTurn = 0
 
-    var count: Int { ready.count + requeued.count + unsettled.count }
+    var count: Int { waiting + unsettled.count }
+
+    /// What no consumer has.
+    var waiting: Int { ready.count + requeued.count + readingCount + paged.count }
+
+    @inline(__always) var isPaged: Bool { readingCount != 0 || !paged.isEmpty }
 
     /// The first position nothing was given yet.
-    var end: UInt64 { firstReady + UInt64(ready.count) }
+    var end: UInt64 { firstReady + UInt64(ready.count + readingCount + paged.count) }
+
+    /// How many of those from `firstReady` on are on disk, or need not be.
+    var durableCount: Int { undurable.isEmpty ? ready.count + readingCount + paged.count : Int(undurable[0].position - firstReady) }
 
     /// Whether the oldest entry that waits may go.
     var hasDeliverable: Bool {
@@ -124,6 +151,9 @@ struct Backlog: ~Copyable {
         guard !ready.isEmpty else { return false }
         return undurable.isEmpty || firstReady < undurable[0].position
     }
+
+    /// Whether what comes now is the next to go.
+    @inline(__always) var takesNext: Bool { ready.isEmpty && requeued.isEmpty && undurable.isEmpty && !isPaged }
 
     /// The oldest entry that waits.
     mutating func takeNext() -> (UInt64, Entry) {

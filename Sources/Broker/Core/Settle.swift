@@ -17,13 +17,38 @@ extension BrokerCore {
             settleOrigin(unsettled.entry.origin, settlement, &effects)
         }
         if !unsettled.consumer.isNone {
-            returnCredit(of: unsettled.consumer)
             let credit = consumers[unsettled.consumer.number].credit
-            if !credit.isNone { offer(credit, &effects) }
+            returnCredit(of: unsettled.consumer)
+            // Those that share it waited for it only if nothing was left.
+            if !credit.isNone, credits[credit.number].outstanding &+ 1 == credits[credit.number].limit { offer(credit, &effects) }
         }
         if queues[queue.number].replay != 0 { scheduleReplays(of: queue) }
-        if backlogs[backlog].hasDeliverable { pump(queue, into: &effects) }
+        if backlogs[backlog].hasDeliverable || backlogs[backlog].isPaged { pump(queue, into: &effects) }
         return true
+    }
+
+    /// Takes the next message of a queue for somebody who is no consumer of it: to be settled like any other if `settles`, else it is done
+    /// with when the effects are finished. `nil`: nothing waits, what does is on its way to disk, or it is being read (`isReading`).
+    public mutating func take(from queue: QueueID, settles: Bool, into effects: inout Effects) -> Taken? {
+        let backlog = queues[queue.number].backlog
+        guard backlog != 0 else { return nil }
+        defer { if backlogs[backlog].isPaged { readAhead(queue, &effects) } }
+        while backlogs[backlog].hasDeliverable {
+            let (position, entry) = backlogs[backlog].takeNext()
+            if entry.message.isNone || dropExpired(entry, of: backlog, &effects) { continue }
+            counters.delivered &+= 1
+            if settles {
+                backlogs[backlog].unsettled.insert(Unsettled(entry: entry, consumer: .none, isReceived: false), at: position)
+            } else {
+                backlogs[backlog].bytes -= UInt64(messages[entry.message.number].byteCount)
+                spent.append(entry.message)
+                if !entry.matches.isNone { spentLists.append(entry.matches) }
+                settleOrigin(entry.origin, .accepted, &effects)
+                end(entry.name, &effects)
+            }
+            return Taken(position: position, message: entry.message, isRedelivered: entry.isRedelivered, ready: depth(of: queue).ready)
+        }
+        return nil
     }
 
     private mutating func receive(_ backlog: UInt32, _ position: UInt64, _ effects: inout Effects) -> Bool {
@@ -34,7 +59,9 @@ extension BrokerCore {
             $0.isReceived = true
             $0.entry.message = .none
             $0.entry.origin = 0
+            $0.entry.name = .none
         }
+        end(unsettled.entry.name, &effects)
         settleOrigin(unsettled.entry.origin, .accepted, &effects)
         return true
     }
@@ -42,11 +69,9 @@ extension BrokerCore {
     private mutating func finish(_ entry: Entry, of queue: QueueID, _ backlog: UInt32, rejected: Bool, _ effects: inout Effects) {
         backlogs[backlog].bytes -= UInt64(messages[entry.message.number].byteCount)
         let hub = policies[Int(queues[queue.number].policy)].rejectHub
-        if rejected {
-            counters.rejected += 1
-            if !hub.isNone { return republish(entry.message, to: hub, &effects) }
-        }
-        release(entry.message)
+        if rejected { counters.rejected += 1 }
+        if rejected, !hub.isNone { republish(entry.message, to: hub, &effects) } else { release(entry.message) }
+        end(entry.name, &effects)
     }
 
     /// Publishes a stored message again, to another hub, as a message of its own.
@@ -58,4 +83,13 @@ extension BrokerCore {
         message.header.flags.remove(.retained)
         distribute(kept: message, &effects)
     }
+}
+
+/// What `BrokerCore.take` took.
+public struct Taken: BitwiseCopyable, Sendable {
+    public let position: UInt64
+    public let message: MessageID
+    public let isRedelivered: Bool
+    /// How many wait behind it.
+    public let ready: Int
 }

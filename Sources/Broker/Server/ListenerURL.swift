@@ -9,7 +9,7 @@ public struct ListenerURL: Sendable, Equatable, CustomStringConvertible {
     public enum Scheme: String, CaseIterable, Sendable {
         case mqtt, mqtts, amqp, amqps, http, https, zmq
 
-        public var isBuilt: Bool { self == .mqtt || self == .mqtts }
+        public var isBuilt: Bool { self != .zmq }
 
         public var defaultPort: UInt16 {
             switch self {
@@ -65,6 +65,7 @@ public struct ListenerURL: Sendable, Equatable, CustomStringConvertible {
         tls.requiresClientCertificate = options["verify"] != "optional"
         // IANA's name for it, and the one that AWS's documents have devices use.
         if scheme == .mqtts { tls.applicationProtocols = ["mqtt", "x-amzn-mqtt-ca"] }
+        if scheme == .https { tls.applicationProtocols = ["http/1.1"] }
         return tls
     }
 

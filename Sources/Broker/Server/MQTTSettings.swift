@@ -39,7 +39,8 @@ extension MQTTSettings {
     static let packetSizeMaxKey = SettingKey(
         "mqtt.packetSizeMax", .byteSize(1024...268_435_455), default: 1 << 20, "the largest packet taken from a client")
     static let connectTimeoutKey = SettingKey(
-        "mqtt.connectTimeout", .duration(.milliseconds(100) ... .seconds(600)), default: .seconds(10), "how long a connection may take to send its CONNECT")
+        "mqtt.connectTimeout", .duration(.milliseconds(100) ... .seconds(600)), default: .seconds(10),
+        "how long a connection may take to send its CONNECT, with TLS's handshake")
     static let receiveMaximumKey = SettingKey(
         "mqtt.receiveMaximum", .integer(1...65_535), default: 1000, "QoS 1 and 2 messages under way to a client, or from it, unacknowledged")
     static let queueMessagesMaxKey = SettingKey(

@@ -1,14 +1,14 @@
+import MartletAMQPGateway
 import MartletBytes
 import MartletCore
 import MartletEventLoop
-import MartletJournal
+import MartletHTTP
+public import MartletJournal
 public import MartletLogging
 import MartletMQTTGateway
-import MartletMQTTProtocol
 public import MartletNet
 import MartletShard
 import MartletTLS
-import Synchronization
 
 /// A server that listens: for `martlet serve`, and for tests that want one in their own process.
 public final class RunningServer: Sendable {
@@ -17,57 +17,74 @@ public final class RunningServer: Sendable {
     /// One line a listener: scheme and the address it really has.
     public let listening: [String]
     public let addresses: [SocketAddress]
-    private let loops: [EventLoop]
-    private let threads: [LoopThread]
+    /// Those of HTTP's listeners.
+    let httpAddresses: [SocketAddress]
+    let loops: [EventLoop]
+    let threads: [LoopThread]
+    let phase: ServerPhase
     private let log: Logger
     /// What the listeners with TLS show their clients.
     private let securities: [(ListenerURL, TLSContext)]
+    let journal: OpenJournal?
 
     /// Binds everything before a thread is started, so that a port in use is an error and not half a server.
-    public init(_ configuration: ServerConfiguration, log: Logger) throws(NetError) {
+    public init(_ configuration: ServerConfiguration, log: Logger) throws(ServerFailure) {
         self.log = log
-        var bound: [(ListenerURL, BoundSocket, TLSContext?)] = []
-        for url in configuration.listeners {
-            let security = try Self.security(of: url)
-            // A name with several addresses and a free port gets the same port on each.
-            var free: UInt16?
-            for address in try Self.addresses(of: url) {
-                let socket = try BoundSocket(free.map { address.with(port: $0) } ?? address)
-                if address.port == 0, socket.address.kind != .unix { free = socket.address.port }
-                bound.append((url, socket, security))
-            }
-        }
-        var limits = EventLoopLimits()
-        limits.outputHighWater = configuration.mqtt.outputBytesMax
-        limits.outputLowWater = configuration.mqtt.outputBytesMax / 4
-        let loops = (0..<configuration.loops).map { EventLoop(number: $0, limits: limits) }
-        let router = Router(), options = MQTTGatewayOptions(configuration), latency = configuration.journalLatency
-        let turn = Turn(loops)
+        let bound: [BoundListener]
+        do { bound = try Self.bind(configuration.listeners) } catch { throw .listeners(error) }
+        let loops = Self.makeLoops(configuration), router = Router(), phase = ServerPhase()
+        let http = Self.httpServer(on: loops, configuration, router, phase, log)
+        let mqtt = MQTTGatewayOptions(configuration), amqp = AMQPGatewayOptions(configuration), latency = configuration.journalLatency
+        let turn = Turn(loops), shardLimits = CoreLimits(configuration), isJournaled = configuration.storage != .memory
         threads = loops.map { loop in
             loop.start { loop in
-                let journal = latency.map { MemoryJournal(latency: $0) }
-                let shard = Shard(on: loop, of: loops, router: router, journal: journal, log: log)
-                _ = shard.addGateway { MQTTGateway($0, id: $1, options: options) }
+                let journal = latency.map { MemoryJournal(latency: $0, shard: UInt8(loop.number)) }
+                let shard = Shard(on: loop, of: loops, router: router, journal: journal, isJournaled: isJournaled, log: log, limits: shardLimits)
+                // In the order of `GatewayID.mqtt`, `.amqp`, `.http`.
+                _ = shard.addGateway { MQTTGateway($0, id: $1, options: mqtt) }
+                _ = shard.addGateway { AMQPGateway($0, id: $1, options: amqp) }
+                _ = shard.addGateway { HTTPGateway($0, id: $1, server: http) }
                 return shard
             }
         }
-        for (_, socket, security) in bound {
-            loops[0].execute { loop in
-                Listener(socket) { descriptor, _ in
-                    turn.next().execute { Self.adopt(Transport(descriptor: descriptor, layer: security?.makeLayer()), on: $0) }
-                }.open(on: loop)
-            }
+        // Whoever asks is told that the server is starting, while the others wait in the kernel's queues.
+        Self.open(bound.filter { $0.gateway == .http }, loops, turn)
+        do {
+            journal = try Self.openJournal(configuration.storage, loops, router, log)
+        } catch {
+            for listener in bound where listener.gateway != .http { listener.socket.close() }
+            loops[0].execute { loop in for listener in loop.channels(of: Listener.self) { loop.close(listener, .stopping) } }
+            for loop in loops { loop.stop(grace: .zero) }
+            for thread in threads { thread.join() }
+            throw .journal(error)
         }
-        securities = bound.compactMap { url, _, security in security.map { (url, $0) } }
-        self.loops = loops
-        addresses = bound.map { $0.1.address }
-        listening = bound.map { "\($0.0.scheme.rawValue) \($0.1.address)" }
+        Self.open(bound.filter { $0.gateway != .http }, loops, turn)
+        phase.beginServing(journal?.directory)
+        (self.loops, self.phase) = (loops, phase)
+        securities = bound.compactMap { listener in listener.security.map { (listener.url, $0) } }
+        addresses = bound.map(\.socket.address)
+        httpAddresses = bound.filter { $0.gateway == .http }.map(\.socket.address)
+        listening = bound.map { "\($0.url.scheme.rawValue) \($0.socket.address)" }
     }
 
-    private static func security(of url: ListenerURL) throws(NetError) -> TLSContext? {
-        do throws(TLSError) {
-            return if let tls = url.tls { try TLSContext(server: tls) } else { nil }
-        } catch { throw NetError(.tls, .listen, "\(url)", detail: "\(error)") }
+    private static func makeLoops(_ configuration: ServerConfiguration) -> [EventLoop] {
+        var limits = EventLoopLimits()
+        limits.outputHighWater = configuration.mqtt.outputBytesMax
+        limits.outputLowWater = configuration.mqtt.outputBytesMax / 4
+        return (0..<configuration.loops).map { EventLoop(number: $0, limits: limits) }
+    }
+
+    private static func httpServer(
+        on loops: [EventLoop], _ configuration: ServerConfiguration, _ router: Router, _ phase: ServerPhase, _ log: Logger
+    ) -> HTTPEmbeddedServer {
+        var options = HTTPServerOptions()
+        options.logger = log.labelled("http")
+        let start = ContinuousClock.now, started = Double(loops[0].wallTime().milliseconds) / 1000
+        let endpoints = OperatorEndpoints(phase: phase, survey: Survey(loops: loops), authenticate: configuration.authenticate) { loops in
+            ServerFigures(
+                loops, version: version, uptime: ContinuousClock.now - start, started: started, router: router, files: phase.directory?.counters)
+        }
+        return HTTPEmbeddedServer(on: loops, options: options, endpoints.router)
     }
 
     /// Reads the listeners' certificates, keys and authorities again, for connections to come: those that are there keep what they have.
@@ -83,79 +100,29 @@ public final class RunningServer: Sendable {
             }
         }
     }
+}
 
-    /// `localhost` is both its addresses, as far as this machine has them.
-    private static func addresses(of url: ListenerURL) throws(NetError) -> [SocketAddress] {
-        switch url.endpoint {
-        case .tcp(let host, let port): try SocketAddress.resolve(host, port: port)
-        case .unix(let path): SocketAddress(unix: path).map { [$0] } ?? []
+/// Why a server could not start, in one sentence.
+public enum ServerFailure: Error, CustomStringConvertible {
+    case listeners(NetError)
+    case journal(JournalError)
+
+    public var description: String {
+        switch self {
+        case .listeners(let error): "\(error)"
+        case .journal(let error): "\(error)"
         }
     }
 
-    private static func adopt(_ transport: Transport, on loop: EventLoop) {
-        guard let shard = loop.tenant as? Shard else { return loop.discard(transport.descriptor) }
-        shard.gateway(GatewayID(0)).adopt(transport)
-    }
-
-    /// Stops accepting, says goodbye to every client, waits for their output to leave, and ends the loops; after `grace` at the latest.
-    public func stop(grace: Duration) {
-        for (index, loop) in loops.enumerated() {
-            loop.execute { loop in
-                if index == 0 { for listener in loop.channels(of: Listener.self) { loop.close(listener, .stopping) } }
-                guard let shard = loop.tenant as? Shard else { return }
-                shard.logCounters()
-                for gateway in shard.allGateways { gateway.stop() }
-            }
-        }
-        for loop in loops { loop.stop(grace: grace) }
-        for thread in threads { thread.join() }
-    }
-}
-
-/// Whose turn it is, round and round. Used on the accepting loop alone.
-private final class Turn: Sendable {
-    private let loops: [EventLoop]
-    private let count = Atomic<Int>(0)
-    init(_ loops: [EventLoop]) { self.loops = loops }
-    func next() -> EventLoop { loops[count.wrappingAdd(1, ordering: .relaxed).oldValue % loops.count] }
-}
-
-extension MQTTGatewayOptions {
-    init(_ configuration: ServerConfiguration) {
-        self.init()
-        let settings = configuration.mqtt
-        limits.packetSizeMax = settings.packetSizeMax
-        limits.connectTimeout = settings.connectTimeout
-        limits.receiveMaximum = UInt16(settings.receiveMaximum)
-        receiveMaximum = UInt16(settings.receiveMaximum)
-        queueMessagesMax = UInt32(clamping: settings.queueMessagesMax)
-        queueBytesMax = UInt64(settings.queueBytesMax)
-        outputBytesMax = settings.outputBytesMax
-        sessionExpiryMax = settings.sessionExpiryMax
-        limits.topicAliasMax = UInt16(settings.topicAliasMax)
-        limits.keepAliveMax = settings.serverKeepAlive == .zero ? nil : UInt16(max(1, settings.serverKeepAlive.components.seconds))
-        limits.isStrict = settings.isStrict
-        topicAliasMax = UInt16(settings.topicAliasMax)
-        deniedFilters = Set(settings.denySubscribe.map { Array($0.utf8) })
-        systemTopicsInterval = settings.systemTopicsInterval
-        serverVersion = RunningServer.version
-        guard !configuration.users.isEmpty else { return }
-        let users = configuration.users.map { (Array($0.name.utf8), Array($0.password.utf8)) }, acceptsAnonymous = configuration.acceptsAnonymous
-        authenticate = { name, password in
-            guard let name else { return acceptsAnonymous }
-            // Every user is compared whole, so that the time says nothing of who exists.
-            var isKnown = false
-            for (known, secret) in users {
-                let isName = isEqual(known, name), isSecret = isEqual(secret, password ?? [])
-                isKnown = isKnown || isName && isSecret
-            }
-            return isKnown
+    /// This user may not do that: exit code 77 (EX_NOPERM), not 1.
+    public var isForbidden: Bool {
+        switch self {
+        case .listeners(let error): error.kind == .permissionDenied
+        case .journal(let error): error.kind == .forbidden
         }
     }
 }
 
-private func isEqual(_ a: [UInt8], _ b: [UInt8]) -> Bool {
-    var difference = a.count ^ b.count
-    for index in a.indices { difference |= Int(a[index] ^ (index < b.count ? b[index] : 0)) }
-    return difference == 0
+extension GatewayID {
+    static let mqtt = GatewayID(0), amqp = GatewayID(1), http = GatewayID(2)
 }

@@ -1,5 +1,6 @@
 import CLinux
 public import MartletLogging
+import MartletNet
 public import MartletSettings
 import MartletTLS
 
@@ -10,7 +11,8 @@ import MartletTLS
 public struct ServerConfiguration: Sendable, Equatable {
     public enum Storage: Sendable, Equatable {
         case memory
-        case directory(String)
+        /// A journal, in a directory.
+        case directory(String, JournalSettings)
     }
 
     /// Who may connect once there are users. Its description never shows the password.
@@ -25,13 +27,21 @@ public struct ServerConfiguration: Sendable, Equatable {
     }
 
     public var listeners = ListenerURL.defaults
-    public var storage = Storage.memory
+    public var storage = Storage(Self.dataKey.initial, JournalSettings())
+    /// What the bodies of queued messages may take in memory, in bytes, all loops together.
+    ///
+    /// From a half on, bodies that are on disk leave memory and are read when their turn comes; at the whole of it publishers are held. RabbitMQ
+    /// holds them at 0.4 of the machine's memory and pages from a half of that on; mosquitto, NATS and EMQX have no such limit.
+    public var memory = Self.memoryKey.initial
     public var users: [User] = []
     public var allowAnonymous = false
     public var loops = Self.loopsKey.initial
     public var logLevel = LogLevel.info
     public var grace = Self.graceKey.initial
+    /// AMQP's virtual hosts; `/` is always there.
+    public var virtualHosts: [String] = []
     public var mqtt = MQTTSettings()
+    public var amqp = AMQPSettings()
     /// With everything in memory: how long a journal that keeps nothing takes to answer, so that clients can be tried against a
     /// disk's delays. `nil`: nothing waits.
     public var journalLatency: Duration?
@@ -78,13 +88,16 @@ extension ServerConfiguration {
     init(_ settings: Settings) throws(SettingsMisuse) {
         let listen = try settings.value(of: Self.listenKey)
         if !listen.isEmpty { listeners = listen }
-        storage = try settings.value(of: Self.dataKey)
+        storage = Storage(try settings.value(of: Self.dataKey), try JournalSettings(settings))
+        memory = try settings.value(of: Self.memoryKey)
         users = try settings.value(of: Self.usersKey)
         allowAnonymous = try settings.value(of: Self.allowAnonymousKey)
         loops = try settings.value(of: Self.loopsKey)
         logLevel = try settings.value(of: Self.logLevelKey)
         grace = try settings.value(of: Self.graceKey)
+        virtualHosts = try settings.value(of: Self.virtualHostsKey)
         mqtt = try MQTTSettings(settings)
+        amqp = try AMQPSettings(settings)
         let latency = try settings.value(of: Self.journalLatencyKey)
         journalLatency = latency == .zero ? nil : latency
         try check(settings)
@@ -92,8 +105,8 @@ extension ServerConfiguration {
 
     /// What no single key can know.
     private func check(_ settings: Settings) throws(SettingsMisuse) {
-        if case .directory(let path) = storage {
-            throw SettingsMisuse("\(settings.place(of: "data")): \(path) cannot be used: this build keeps everything in memory; say `--data none`")
+        if case .directory("", _) = storage {
+            throw SettingsMisuse("\(settings.place(of: "data")): the name of the directory is empty; `none` keeps everything in memory")
         }
         for (index, user) in users.enumerated() where users[..<index].contains(where: { $0.name == user.name }) {
             throw SettingsMisuse("\(settings.place(of: "users")): the user \"\(user.name)\" is named twice")
@@ -124,16 +137,18 @@ extension ServerConfiguration {
     static let listenKey = SettingKey(
         "listen",
         .list(of: SettingForm.text.map(show: { $0.description }) { text throws(SettingsMisuse) in try ListenerURL(parsing: text) }),
-        default: [], "where to listen; with none given \(ListenerURL.defaults.map(\.description).joined(separator: ", "))")
-    static let dataKey = SettingKey(
-        "data",
-        SettingForm.text.map(show: { if case .directory(let path) = $0 { path } else { "none" } }) { $0 == "none" ? Storage.memory : .directory($0) },
-        default: .memory, "where the journal lies; `none` keeps everything in memory")
+        default: [],
+        "where to listen; with none given, on 127.0.0.1: \(ListenerURL.defaults.map { "\($0.scheme) \($0.scheme.defaultPort)" }.joined(separator: ", "))")
+    static let dataKey = SettingKey("data", .text, default: "./martlet-data", "where the journal lies; `none` keeps everything in memory")
+    static let memoryKey = SettingKey(
+        "memory", .byteSize(1 << 20...1 << 44), default: max(64 << 20, MachineMemory.bytes / 5 * 2 & -(1 << 20)),
+        "memory for the bodies of queued messages; 40 % of the machine's")
     static let usersKey = SettingKey(
         "users",
         .list(of: SettingForm.text.map(show: { $0.name }) { text throws(SettingsMisuse) in try User(parsing: text) }),
         default: [], "who may connect, each NAME:PASSWORD; with none, anybody on this machine")
     static let allowAnonymousKey = SettingKey("allowAnonymous", .flag, default: false, "let clients in without credentials, also from other machines")
+    static let virtualHostsKey = SettingKey("vhosts", .list(of: .text), default: [], "AMQP's virtual hosts; `/` is always there")
     static let loopsKey = SettingKey("loops", .integer(1...64), default: min(64, max(1, Int(cl_cpu_count()))), "event loops, one thread each")
     static let logLevelKey = SettingKey("logLevel", SettingForm<LogLevel>.choice, default: .info, "what stderr shows")
     static let graceKey = SettingKey("grace", .duration(.zero ... .seconds(3600)), default: .seconds(10), "how long SIGTERM waits for clients to be told")
@@ -145,10 +160,15 @@ extension ServerConfiguration {
     /// All keys, for checking and for `--help`.
     public static var declarations: [SettingDeclaration] {
         [
-            listenKey.declaration, dataKey.declaration, usersKey.declaration, allowAnonymousKey.declaration, loopsKey.declaration,
-            logLevelKey.declaration, graceKey.declaration, journalLatencyKey.declaration,
-        ] + MQTTSettings.declarations
+            listenKey.declaration, dataKey.declaration, memoryKey.declaration, usersKey.declaration, allowAnonymousKey.declaration, loopsKey.declaration,
+            logLevelKey.declaration, graceKey.declaration, virtualHostsKey.declaration, journalLatencyKey.declaration,
+        ] + JournalSettings.declarations + MQTTSettings.declarations + AMQPSettings.declarations
     }
+}
+
+extension ServerConfiguration.Storage {
+    /// Of `data`, a directory or `none`.
+    init(_ place: String, _ journal: JournalSettings) { self = place == "none" ? .memory : .directory(place, journal) }
 }
 
 extension ServerConfiguration.User {

@@ -31,8 +31,33 @@ open class Gateway {
     /// An endpoint of this gateway is no more; its state was `state`.
     open func endpointEnded(_ state: UInt32) {}
 
+    /// Everything up to this ticket of the shard's is on disk.
+    open func journalCompleted(upTo ticket: UInt64) {}
+
+    /// The server starts, and the journal holds a definition of `kind` that this gateway wrote (`BrokerCore.define`), here or on another
+    /// shard: it is taken by the one where it is at home now. Lower kinds come first, and older ones among those of one kind.
+    open func restore(kind: UInt8, _ definition: Span<UInt8>, as name: JournalName) {}
+
+    /// Why what the journal holds cannot be restored; the server does not start then.
+    public var restoreFailure: String?
+
+    /// Definitions and messages are back.
+    open func endRestoring() {}
+
+    /// Everything is restored, and from now on the journal takes records.
+    open func journalBegan() {}
+
+    /// The loop's tick ends: what it led to may be told in one.
+    open func tickEnded() {}
+
     /// The server stops: say goodbye in the protocol's words.
     open func stop() {}
+
+    /// The protocol's, in small letters.
+    open var name: String { "" }
+
+    /// Its queues that hold most, at most so many, and how many more there are.
+    open func queueSamples(max: Int) -> (queues: [QueueSample], leftOut: Int) { ([], 0) }
 
     /// Numbers for the server's metrics.
     open var samples: [(name: String, value: UInt64)] { [] }

@@ -18,7 +18,7 @@ public final class Shard: LoopTenant {
     /// Behind pointers: a class's `var` would pay for dynamic exclusivity at every message.
     public let core: Pinned<BrokerCore>
     public let effects: Pinned<Effects>
-    private let journal: (any Journal)?
+    let storage: Pinned<(any Journal)?>
     /// By number; our own among them.
     private let peers: [EventLoop]
     private let gateways = Pinned<[Gateway]>([])
@@ -26,23 +26,46 @@ public final class Shard: LoopTenant {
     /// Another shard has more unread letters than it should: publishers are held back.
     public private(set) var isCongested = false
     private var heldBack: [Channel] = []
+    private var held: [Channel] = []
     private var slowed: [(channel: Channel, until: Instant)] = []
     private static let unreadLetterBytesMax = 1 << 20
+    private var isAwaitingReaders = false
     private var undeliverable: [(QueueID, UInt64)] = []
 
-    /// On the loop's own thread. `journal`: nil when there is no disk to wait for.
-    public init(on loop: EventLoop, of peers: [EventLoop], router: Router, journal: (any Journal)?, log: Logger, limits: CoreLimits = CoreLimits()) {
+    /// On the loop's own thread. `journal`: nil when there is no disk to wait for, or not before `begin`.
+    public init(
+        on loop: EventLoop, of peers: [EventLoop], router: Router, journal: (any Journal)? = nil, isJournaled: Bool = false, log: Logger,
+        limits: CoreLimits = CoreLimits()
+    ) {
+        var limits = limits
+        // What could not be read again stays in memory.
+        if let journal, !journal.keepsRecords { limits.residentBytesMax = .max }
         self.loop = loop
         self.peers = peers
         self.router = router
         self.log = log
-        self.journal = journal
+        storage = Pinned(journal)
         number = UInt8(loop.number)
-        core = Pinned(BrokerCore(shard: number, shards: peers.count, router: router, isJournaled: journal != nil, limits: limits))
+        core = Pinned(BrokerCore(shard: number, shards: peers.count, router: router, isJournaled: isJournaled || journal != nil, limits: limits))
         effects = Pinned(Effects(shards: peers.count))
+        if let journal { core.value.journalTail = JournalTail(journal.cursor) }
+        core.value.isRestoring = isJournaled && journal == nil
         let clock = ShardClock(self)
         self.clock = clock
         loop.add(clock: clock)
+    }
+
+    /// Whether there is a disk. While the server starts there is none yet: nothing may be defined then, only ended.
+    public var hasJournal: Bool { storage.value != nil }
+
+    /// From here on there is a disk; what was restored has been.
+    public func begin(_ journal: any Journal) {
+        storage.value = journal
+        core.value.begin(at: JournalTail(journal.cursor), into: &effects.value)
+        for gateway in gateways.value { gateway.journalBegan() }
+        // What expired while there was no server is gone before anybody asks for it.
+        perform { $0.wake(at: loop.now, into: &$1) }
+        loop.execute { _ in }
     }
 
     /// Adds a protocol; the answer is the gateway's.
@@ -60,15 +83,6 @@ public final class Shard: LoopTenant {
 
     /// The loop of another shard.
     public func loop(of shard: UInt8) -> EventLoop { peers[Int(shard)] }
-
-    /// One line with everything that was counted and is not zero: how the shard has fared.
-    public func logCounters() {
-        var samples = core.value.counters.samples
-        samples += [("bytesRead", loop.counters.bytesRead), ("bytesWritten", loop.counters.bytesWritten)]
-        for gateway in allGateways { samples += gateway.samples }
-        let text = samples.filter { $0.value > 0 }.map { "\($0.name)=\($0.value)" }.joined(separator: " ")
-        if !text.isEmpty { log.info("loop \(number): \(text)") }
-    }
 
     // MARK: Commands with effects
 
@@ -172,17 +186,50 @@ public final class Shard: LoopTenant {
     }
 
     public func tickEnded(on loop: EventLoop) {
+        // While the journal's contents come back, entries have no names yet: what that leads to waits for `begin`.
+        if core.value.isJournaled, storage.value == nil { return }
         while let (queue, position) = undeliverable.popLast() { _ = settle(queue, position, .accepted) }
         if !effects.value.overflowing.isEmpty { announceOverflows() }
-        if let journal { write(to: journal, loop) }
+        if let journal = storage.value { complete(journal) }
         if core.value.isUnfinished { perform { $0.continuePumping(into: &$1) } }
+        for gateway in gateways.value { gateway.tickEnded() }
         // The next tick comes at once: its flush makes room for more.
         if core.value.isUnfinished { loop.execute { _ in } }
         // What was kept for deliveries that another shard makes has nobody else to end it.
         core.value.finish(&effects.value)
         if !undeliverable.isEmpty { loop.execute { _ in } }
+        // Before the letters: what another shard writes because of one stands behind this.
+        core.value.endBindings(into: &effects.value)
+        if let journal = storage.value { write(to: journal) }
         for peer in 0..<peers.count where !effects.value.mail[UInt32(peer) + 1].isEmpty { post(to: peer) }
+        if core.value.hubsInLettersCount > 0, !isAwaitingReaders { awaitReaders() }
         if let clock { loop.schedule(clock) }
+    }
+
+    public func ended(on loop: EventLoop) {
+        guard let journal = storage.value else { return }
+        write(to: journal)
+        if !journal.finish(at: loop.now, within: Self.finishTime) {
+            log.error("not everything could be written to the journal; nothing of that was acknowledged")
+        }
+    }
+
+    /// What a disk may take for the last writes.
+    private static var finishTime: Duration { .seconds(10) }
+
+    /// A call that is passed from shard to shard stands behind the letters to each: when it is back, they have been read.
+    private func awaitReaders() {
+        isAwaitingReaders = true
+        let count = core.value.hubsInLettersCount
+        Self.pass(peers[...], home: loop) { shard in
+            shard.isAwaitingReaders = false
+            shard.core.value.lettersWereRead(hubs: count)
+        }
+    }
+
+    private static func pass(_ loops: ArraySlice<EventLoop>, home: EventLoop, _ body: @escaping @Sendable (Shard) -> Void) {
+        guard let first = loops.first else { return home.execute { if let shard = $0.tenant as? Shard { body(shard) } } }
+        first.execute { _ in pass(loops.dropFirst(), home: home, body) }
     }
 
     private func announceOverflows() {
@@ -213,6 +260,18 @@ public final class Shard: LoopTenant {
         if let last = slowed.indices.last, slowed[last].channel === channel { slowed[last].until = until } else { slowed.append((channel, until)) }
     }
 
+    /// Stops reading from a connection until `release`.
+    public func hold(_ channel: Channel) {
+        loop.pauseReading(channel.slot, true)
+        held.append(channel)
+    }
+
+    /// Reads on, unless there is another reason not to.
+    public func release(_ channel: Channel) {
+        held.removeAll { $0 === channel }
+        resume(channel)
+    }
+
     /// The fuller the queue, the longer its publishers wait, so that a consumer that reads at all keeps up: at 50 ms a read of
     /// 64 KiB, a publisher sends some 20,000 small messages a second.
     private func slowDown() {
@@ -240,27 +299,42 @@ public final class Shard: LoopTenant {
 
     /// Reads from a connection again unless it is held back for another reason.
     private func resume(_ channel: Channel) {
-        guard channel.slot != 0, !slowed.contains(where: { $0.channel === channel }), !heldBack.contains(where: { $0 === channel }) else { return }
+        guard channel.slot != 0, !slowed.contains(where: { $0.channel === channel }) else { return }
+        guard !heldBack.contains(where: { $0 === channel }), !held.contains(where: { $0 === channel }) else { return }
         loop.pauseReading(channel.slot, false)
     }
 
-    private func write(to journal: any Journal, _ loop: EventLoop) {
-        if !effects.value.records.isEmpty {
-            journal.append(&effects.value.records, upTo: effects.value.lastTicket, at: loop.now)
+    /// Everything that this tick wrote down, as one block.
+    private func write(to journal: any Journal) {
+        for index in 0..<effects.value.reads.count {
+            let read = effects.value.reads[index]
+            journal.read(read.id, segment: read.segment, offset: read.offset)
         }
+        effects.value.reads.removeAll()
+        guard !effects.value.records.isEmpty else { return }
+        journal.append(&effects.value.records, upTo: effects.value.lastTicket, order: effects.value.blockOrder, at: loop.now)
+        core.value.journalTail = JournalTail(journal.cursor)
+    }
+
+    private func complete(_ journal: any Journal) {
         let durable = journal.completed(at: loop.now)
-        if durable > core.value.durableTicket { perform { $0.journalCompleted(upTo: durable, into: &$1) } }
+        core.value.isJournalFull = journal.isFull
+        if durable > core.value.durableTicket {
+            for gateway in gateways.value { gateway.journalCompleted(upTo: durable) }
+            perform { $0.journalCompleted(upTo: durable, into: &$1) }
+        }
+        journal.takeReads { core.value.arrived($0, $1, into: &effects.value) }
+        carryOut()
     }
 
     fileprivate var deadline: Instant {
-        var nearest = min(core.value.deadline, journal?.deadline ?? .never)
+        var nearest = min(core.value.deadline, storage.value?.deadline ?? .never)
         for (_, until) in slowed { nearest = min(nearest, until) }
         return nearest
     }
 
     fileprivate func wake() {
         resumeSlowed()
-        if let journal { write(to: journal, loop) }
         perform { $0.wake(at: loop.now, into: &$1) }
     }
 }

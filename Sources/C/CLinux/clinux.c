@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -156,6 +157,20 @@ int cl_resolve(const char *name, cl_address *addresses, int capacity) {
     return n;
 }
 long cl_read(int fd, void *bytes, size_t count) { long r = recv(fd, bytes, count, 0); return r < 0 ? -errno : r; }
+long cl_send_file(int fd, int file, uint64_t offset, size_t count) {
+    // It has no MSG_NOSIGNAL: SIGPIPE is held back meanwhile, and one that it raised is taken.
+    sigset_t pipe, before, pending;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    off_t at = (off_t)offset;
+    ssize_t r = sendfile(fd, file, &at, count);
+    int error = errno;
+    if (r < 0 && error == EPIPE && !sigismember(&before, SIGPIPE) && !sigpending(&pending) && sigismember(&pending, SIGPIPE))
+        sigtimedwait(&pipe, NULL, &(struct timespec){0});
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return r < 0 ? -error : r;
+}
 long cl_write(int fd, const void *bytes, size_t count) { long r = send(fd, bytes, count, MSG_NOSIGNAL); return r < 0 ? -errno : r; }
 int cl_shutdown_write(int fd) { ANSWER(shutdown(fd, SHUT_WR)); }
 void cl_close(int fd) { close(fd); }
@@ -163,11 +178,11 @@ int cl_unlink_socket(const char *path) {
     struct stat s;
     if (lstat(path, &s)) return errno == ENOENT ? 0 : -errno;
     if (!S_ISSOCK(s.st_mode)) return -EADDRINUSE;
-    // A socket file that still answers belongs to a running server.
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    // A file that is not refused belongs to somebody who runs: one who listens, whose queue is full, or whose socket is of another type.
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct sockaddr_un u = {.sun_family = AF_UNIX};
     strncpy(u.sun_path, path, sizeof u.sun_path - 1);
-    int alive = fd >= 0 && connect(fd, (void *)&u, sizeof u) == 0;
+    int alive = fd >= 0 && (connect(fd, (void *)&u, sizeof u) == 0 || errno != ECONNREFUSED);
     if (fd >= 0) close(fd);
     if (alive) return -EADDRINUSE;
     ANSWER(unlink(path));
@@ -176,6 +191,7 @@ int cl_open_spare(void) { ANSWER(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
 static int64_t clock_ns(clockid_t id) { struct timespec t; clock_gettime(id, &t); return t.tv_sec * 1000000000LL + t.tv_nsec; }
 int64_t cl_monotonic_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+int64_t cl_monotonic_rough_ns(void) { return clock_ns(CLOCK_MONOTONIC_COARSE); }
 int64_t cl_wall_ns(void) { return clock_ns(CLOCK_REALTIME); }
 void *cl_reserve(size_t count) {
     void *p = mmap(0, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -40,6 +40,9 @@ open class Channel {
     /// After `finishWriting`: the output has left, and the end of the stream after it.
     open func outputEnded(on loop: EventLoop) {}
 
+    /// The peer's stream and ours have ended. Unless overridden, the connection is closed, whether or not the peer's machine has confirmed everything.
+    open func bothEnded(on loop: EventLoop) { loop.close(self, .ended) }
+
     /// It is off the loop. Called exactly once.
     open func closed(_ reason: CloseReason, on loop: EventLoop) {}
 }

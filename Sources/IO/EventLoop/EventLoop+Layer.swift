@@ -13,6 +13,8 @@ extension EventLoop {
     private static let sealSize = 7 << 14
     /// Sealed bytes to which more is added: a handshake's last ones leave with the first output. With more, the socket is full.
     private static let sealedMax = 4096
+    /// Sealed bytes above which a peer, who has the layer answer (renewed keys, say) and takes nothing, is cut off: output alone never makes so many.
+    private static let answersMax = 4 * sealSize
 
     /// The layer of a row, if it has one.
     public func layer(of slot: UInt32) -> StreamLayer? { slots[Int(slot)].layer?.takeUnretainedValue() }
@@ -112,6 +114,9 @@ extension EventLoop {
         if !wasOpen, !layer.sealed.value.ownsMemory { lend(to: &layer.sealed.value) }
         let plain = layer.unseal(readArea + Self.headroom, count: count, into: place)
         if isLarge { row.pointee.unread.commit(plain) }
+        if layer.sealed.value.count > Self.answersMax, layer.failure == nil {
+            layer.failure = LayerFailure(.protocolError, "the peer asks for answers and does not take them")
+        }
         if !layer.sealed.value.isEmpty { willWrite(slot) } else if layer.sealed.value.ownsMemory { takeBack(&layer.sealed.value) }
         if layer.isOpen, !wasOpen {
             if !outputs[slot].isEmpty || !row.pointee.flags.isDisjoint(with: [.lingering, .endsOutput]) { willWrite(slot) }

@@ -17,6 +17,7 @@ extension EventLoop {
                 let start = Unmanaged<Start>.fromOpaque(start!).takeRetainedValue()
                 if let tenant = start.settleIn(start.loop) { start.loop.settle(tenant) }
                 start.loop.run()
+                start.loop.tenant?.ended(on: start.loop)
             }, start, &thread)
         precondition(error == 0, "no thread for an event loop: \(String(cString: cl_error_text(error)))")
         return LoopThread(thread: thread)
@@ -68,6 +69,21 @@ extension EventLoop: SerialExecutor, TaskExecutor {
     public func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
     public func checkIsolated() { precondition(isCurrent, "not on the event loop's thread") }
     public func isIsolatingCurrentContext() -> Bool? { isCurrent }
+
+    /// How many jobs wait for their turn: to be taken before a task is resumed or begun, for `runJob(since:)`.
+    public var waitingJobCount: Int { jobs.value.waiting.count }
+
+    /// Has the task that was resumed or begun for this loop since `mark` go on now, as far as it comes, instead of at the tick's end: what it does
+    /// belongs to what the loop is just doing. From a channel's call, not from a task.
+    public func runJob(since mark: Int) {
+        guard jobs.value.waiting.count > mark else { return }
+        let job = jobs.value.waiting.remove(at: mark)
+        if job.isIsolated {
+            job.job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
+        } else {
+            job.job.runSynchronously(on: tasks.asUnownedTaskExecutor())
+        }
+    }
 
     /// The jobs that are there now; those that they enqueue wait for the next tick, so that tasks cannot starve descriptors.
     func runJobs() {

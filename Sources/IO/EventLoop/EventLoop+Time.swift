@@ -35,4 +35,16 @@ extension EventLoop {
             }
         }
     }
+
+    /// A tick has ended. The clock that costs nothing may be 4 ms behind; what it shows to be long is measured with the other.
+    @inline(__always) func noteTick() {
+        tally.value.ticks &+= 1
+        if kernel.roughNow().nanoseconds &- now.nanoseconds > 5_000_000 { noteLongTick(kernel.now() - now) }
+    }
+
+    @inline(never) private func noteLongTick(_ time: Duration) {
+        if time > .milliseconds(10) { tally.value.ticksOver10ms += 1 }
+        if time > .milliseconds(100) { tally.value.ticksOver100ms += 1 }
+        tally.value.longestTick = max(tally.value.longestTick, time)
+    }
 }

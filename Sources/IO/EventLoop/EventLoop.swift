@@ -25,11 +25,11 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// What each slot's connection will be sent: beside the slots, since a delivery touches little else.
     public let outputs: OutputTable
     private var slotEnd = 1, freeSlot: UInt32 = 0
-    public private(set) var connectionCount = 0
+    public internal(set) var connectionCount = 0
     /// Touched at every write of a tick: behind pointers, as a class field would be checked for exclusive access.
     private let dirty = Pinned<[UInt32]>([])
     private let pool = Pinned(BufferPool())
-    private var released: [Unmanaged<Channel>] = []
+    var released: [Unmanaged<Channel>] = []
     /// Rows that have something to show their channel before the tick ends.
     var arrivals: [(slot: UInt32, generation: UInt32)] = []
     var timers = MinHeap<Timer>()
@@ -52,7 +52,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// What happened so far; read on the loop.
     public var counters: EventLoopCounters { tally.value }
     /// Behind a pointer, as `dirty` is.
-    private let tally = Pinned(EventLoopCounters())
+    let tally = Pinned(EventLoopCounters())
 
     public init(number: Int = 0, kernel: Kernel = LinuxKernel(), limits: EventLoopLimits = EventLoopLimits()) {
         self.number = number
@@ -101,6 +101,10 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         if !transport.unread.isEmpty {
             slots[Int(slot)].unread.append(transport.unread.span)
             arrive(slot)
+        }
+        if !transport.unsent.isEmpty {
+            willWrite(slot)
+            outputs[slot].append(transport.unsent.span)
         }
         if let layer = transport.layer { begin(layer, slot) }
         return slot
@@ -163,12 +167,6 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     /// All channels of a kind. For closing down, not for the hot path.
     public func channels<Kind: Channel>(of kind: Kind.Type) -> [Kind] { (1..<UInt32(slotEnd)).compactMap { channel(at: $0) as? Kind } }
 
-    /// The descriptor of a row, -1 if it has none: for asking the kernel about it.
-    public func descriptor(of slot: UInt32) -> Int32 { slots[Int(slot)].descriptor }
-
-    /// Whether the peer has ended its stream, even if what it sent before is unread. A system call.
-    public func hasPeerEnded(_ slot: UInt32) -> Bool { kernel.hasPeerEnded(slots[Int(slot)].descriptor) }
-
     /// Writes what a connection's output holds before the tick ends, because it has grown large. Answers whether it is below
     /// `limit` now. What an error means is left to the flush.
     public func flushEarly(_ slot: UInt32, limit: Int) -> Bool {
@@ -227,22 +225,6 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         channel.closed(reason, on: self)
         channel.slot = 0
         released.append(owner)
-    }
-
-    /// Takes a connection off the loop, for a channel elsewhere: with its layer, and with the bytes of `unread`, which its channel has
-    /// not used. Nothing was written to it yet that has not left, but for what its layer has sealed.
-    public func surrender(_ channel: Channel, unread bytes: Span<UInt8>) -> Transport {
-        let slot = channel.slot, row = slots + Int(slot)
-        // The bytes are copied first: they may lie in the row's own buffer, which `free` releases.
-        let transport = Transport(descriptor: row.pointee.descriptor, layer: row.pointee.layer?.takeUnretainedValue(), unread: bytes.array)
-        _ = kernel.watch(transport.descriptor, CInt(CL_REMOVE), 0, token: 0)
-        row.pointee.descriptor = -1
-        released.append(row.pointee.channel!)
-        row.pointee.channel = nil
-        channel.slot = 0
-        connectionCount -= 1
-        free(slot)
-        return transport
     }
 
     func free(_ slot: UInt32) {
@@ -309,7 +291,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     func takeBack(_ buffer: inout ByteBuffer) { pool.value.takeBack(&buffer) }
     func oweTick() { isTickOwed = true }
 
-    private func setBlocked(_ slot: UInt32, _ blocked: Bool) {
+    func setBlocked(_ slot: UInt32, _ blocked: Bool) {
         if blocked { slots[Int(slot)].flags.insert(.blocked) } else { slots[Int(slot)].flags.remove(.blocked) }
         if !limits.readsWhileBlocked { updateInterest(slot) }
         isTickOwed = true
@@ -322,7 +304,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     func updateInterest(_ slot: UInt32) {
         let row = slots + Int(slot)
         guard row.pointee.descriptor >= 0 else { return }
-        var interest: UInt32 = 0
+        var interest: UInt32 = row.pointee.flags.contains(.awaitsChange) ? Kernel.onceForEachChange : 0
         if row.pointee.flags.isDisjoint(with: limits.readsWhileBlocked ? [.ended, .paused] : [.blocked, .ended, .paused]) { interest |= Self.readable }
         if row.pointee.flags.contains(.awaitsWritable) { interest |= UInt32(CL_WRITABLE) }
         _ = kernel.watch(row.pointee.descriptor, CInt(CL_MODIFY), interest, token: token(slot))
@@ -409,11 +391,11 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         // A second end is the kernel's hang-up: the peer takes nothing any more either, or both sides have ended.
         if row.pointee.flags.contains(.ended) {
             guard row.pointee.flags.contains(.outputEnded), let channel = channel(at: slot) else { return fail(slot, errno: CInt(CL_EPIPE)) }
-            return close(channel, .ended)
+            return bothEnded(channel)
         }
         row.pointee.flags.insert(.ended)
         guard let owner = row.pointee.channel else {
-            if outputs[slot].isEmpty { free(slot) } else { updateInterest(slot) }
+            if unsentCount(slot) == 0, !row.pointee.flags.contains(.dirty) { free(slot) } else { updateInterest(slot) }
             return
         }
         updateInterest(slot)
@@ -466,6 +448,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
             released.removeAll(keepingCapacity: true)
             for channel in gone { channel.release() }
         }
+        noteTick()
     }
 
     private func flushDirty() {

@@ -6,4 +6,10 @@ public protocol LoopTenant: AnyObject {
     func receive(letter: Span<UInt8>, from sender: Int, on loop: EventLoop)
     /// Everything of this tick has been handled; what is appended to outputs now still leaves with it.
     func tickEnded(on loop: EventLoop)
+    /// The loop has stopped: the last call on its thread.
+    func ended(on loop: EventLoop)
+}
+
+extension LoopTenant {
+    public func ended(on loop: EventLoop) {}
 }

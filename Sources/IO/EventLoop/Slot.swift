@@ -15,6 +15,7 @@ struct Slot: ~Copyable {
         static let paused = Flags(rawValue: 32)  // its owner reads no more for now
         static let endsOutput = Flags(rawValue: 64)  // our stream ends once the output has left
         static let outputEnded = Flags(rawValue: 128)  // our stream has ended
+        static let awaitsChange = Flags(rawValue: 256)  // told of a hang-up once, not as long as it lasts
     }
 
     var channel: Unmanaged<Channel>?

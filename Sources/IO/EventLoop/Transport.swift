@@ -8,10 +8,13 @@ public struct Transport: @unchecked Sendable {  // the layer is one loop's at a 
     public var layer: StreamLayer?
     /// Plaintext that was received and that no channel has used.
     public var unread: [UInt8]
+    /// Plaintext that was written and has not left: it goes before anything else.
+    public var unsent: [UInt8]
 
-    public init(descriptor: Int32, layer: StreamLayer? = nil, unread: [UInt8] = []) {
+    public init(descriptor: Int32, layer: StreamLayer? = nil, unread: [UInt8] = [], unsent: [UInt8] = []) {
         self.descriptor = descriptor
         self.layer = layer
         self.unread = unread
+        self.unsent = unsent
     }
 }

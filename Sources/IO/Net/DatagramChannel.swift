@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 public import MartletBytes
 public import MartletEventLoop
 
@@ -250,7 +251,8 @@ open class DatagramChannel: Channel {
     }
 
     open override func closed(_ reason: CloseReason, on loop: EventLoop) {
-        if let path = socket.unixPath { _ = cl_unlink_socket(path) }
+        // Still open, and so still alive to `cl_unlink_socket`.
+        if let path = socket.unixPath { _ = unlink(path) }
     }
 
     /// What has happened so far. A system call.

@@ -30,6 +30,7 @@ public struct BoundSocket: Sendable {
         }
         var raw = address.raw
         var error = cl_bind(socket, &raw)
+        if error == 0, options.isOwnerOnly, let unixPath, chmod(unixPath, 0o600) != 0 { error = -errno }
         if error == 0 { error = cl_listen(socket, options.backlog) }
         guard error == 0 else {
             cl_close(socket)
@@ -39,6 +40,9 @@ public struct BoundSocket: Sendable {
         _ = cl_local_address(descriptor, &raw)
         self.address = address.kind == .unix ? address : SocketAddress(raw)
     }
+
+    /// Removes the file of a Unix socket: nobody finds it any more, and nothing else changes.
+    func removeFile() { if let unixPath { _ = unlink(unixPath) } }
 
     /// Closes a socket that no `Listener` has taken over.
     public func close() {

@@ -29,7 +29,7 @@ public final class Resolver: Sendable {
         self.lookup = lookup
     }
 
-    /// Calls `answer` on one of the resolver's threads, once.
+    /// Calls `answer` on one of the resolver's threads, once; at once if the system gives it no thread.
     public func resolve(_ host: String, port: UInt16, _ answer: @escaping Answer) {
         let wantsThread = queue.withLock { queue in
             queue.questions.append(Question(host: host, port: port, answer: answer))
@@ -40,8 +40,20 @@ public final class Resolver: Sendable {
         guard wantsThread else { return }
         var thread: UInt64 = 0
         let error = cl_thread({ Unmanaged<Resolver>.fromOpaque($0!).takeRetainedValue().work() }, Unmanaged.passRetained(self).toOpaque(), &thread)
-        precondition(error == 0, "no thread for the resolver: \(NetError.text(of: error))")
+        guard error == 0 else { return refuse(error) }
         cl_detach(thread)
+    }
+
+    /// There is no thread. If there is no other either, those who ask are told.
+    private func refuse(_ errno: Int32) {
+        Unmanaged.passUnretained(self).release()  // the thread's
+        let refused = queue.withLock { queue -> [Question] in
+            queue.threadCount -= 1
+            guard queue.threadCount == 0 else { return [] }
+            defer { queue.questions = [] }
+            return queue.questions
+        }
+        for question in refused { question.answer(.failure(NetError(errno: errno, .resolve, question.host))) }
     }
 
     private func work() {

@@ -14,6 +14,8 @@ public struct StreamOptions: Sendable {
     public var receiveBuffer: Int?
     /// Fails a connection whose bytes stay unconfirmed for so long (TCP_USER_TIMEOUT). Default: the system's, about 15 minutes.
     public var unconfirmedTimeout: Duration?
+    /// The file of a Unix socket that listens is for its owner alone (mode 0600), from before the first can connect. Default: as the umask says.
+    public var isOwnerOnly = false
     /// The address that a client connects from: "10.0.0.1", "10.0.0.1:4000", "[::1]:0". Default: the system's choice.
     public var bindAddress: String?
     /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.

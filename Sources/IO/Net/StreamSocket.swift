@@ -93,6 +93,9 @@ public struct AcceptingSocket: ~Copyable, Sendable {
 
     deinit { socket.close() }
 
+    /// Removes the file of a Unix socket, so that nobody finds it any more.
+    public func removeFile() { socket.removeFile() }
+
     /// The next connection's descriptor, which does not block, and its peer; or a negative errno.
     public func accept() -> (descriptor: Int32, peer: SocketAddress) {
         var raw = cl_address()

@@ -19,6 +19,8 @@ public final class PipeNetwork {
         var token: UInt64 = 0
         var kernel: ObjectIdentifier?
         var isOpen = true
+        /// Reading and writing fail.
+        var isReset = false
     }
 
     public var now = Instant(nanoseconds: 0)
@@ -52,8 +54,17 @@ public final class PipeNetwork {
         return ends[Int(descriptor)].incoming.bytes
     }
     public func end(_ descriptor: Int32) { ends[Int(ends[Int(descriptor)].peer)].incoming.ended = true }
+    /// The connection breaks for the other side: what it has not read is lost, and it can neither read nor write.
+    public func reset(_ descriptor: Int32) {
+        let peer = Int(ends[Int(descriptor)].peer)
+        ends[peer].incoming = Flow(bytes: [], ended: true)
+        ends[peer].isReset = true
+    }
     /// Whether the other side has ended its stream or closed.
     public func hasEnded(_ descriptor: Int32) -> Bool { ends[Int(descriptor)].incoming.ended }
+
+    /// Whether everything the other side has sent has been read.
+    public func isDrained(_ descriptor: Int32) -> Bool { ends[Int(descriptor)].incoming.bytes.isEmpty }
 
     fileprivate func readiness(_ descriptor: Int) -> UInt32 {
         let end = ends[descriptor]
@@ -98,6 +109,7 @@ public final class PipeKernel: Kernel {
     }
 
     public override func read(_ descriptor: Int32, _ bytes: UnsafeMutableRawPointer, _ count: Int) -> Int {
+        if network.ends[Int(descriptor)].isReset { return -Int(CL_ECONNRESET) }
         let available = network.ends[Int(descriptor)].incoming.bytes
         if available.isEmpty { return network.ends[Int(descriptor)].incoming.ended ? 0 : -Int(CL_EAGAIN) }
         let count = min(count, available.count, network.readSizeMax)
@@ -108,7 +120,7 @@ public final class PipeKernel: Kernel {
 
     public override func write(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int {
         let peer = Int(network.ends[Int(descriptor)].peer)
-        guard network.ends[peer].isOpen else { return -Int(CL_EPIPE) }
+        guard network.ends[peer].isOpen, !network.ends[Int(descriptor)].isReset else { return -Int(CL_EPIPE) }
         let room = network.capacity - network.ends[peer].incoming.bytes.count
         guard room > 0 else { return -Int(CL_EAGAIN) }
         let count = min(count, room)

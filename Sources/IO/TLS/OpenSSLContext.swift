@@ -9,7 +9,7 @@ final class OpenSSLContext: @unchecked Sendable {  // OpenSSL's contexts are cou
 
     init(server options: TLSServerOptions) throws(TLSError) {
         protocols = try Self.encode(options.applicationProtocols)
-        context = SSL_CTX_new(TLS_server_method())!
+        context = Self.make(TLS_server_method())
         try configure(options.minimumVersion, options.maximumVersion, groups: "X25519:P-256:P-384")
         try use(options.identity)
         // Tickets hold the session; nothing is kept for those who do not come back.
@@ -27,7 +27,7 @@ final class OpenSSLContext: @unchecked Sendable {  // OpenSSL's contexts are cou
 
     init(client options: TLSClientOptions) throws(TLSError) {
         protocols = try Self.encode(options.applicationProtocols)
-        context = SSL_CTX_new(TLS_client_method())!
+        context = Self.make(TLS_client_method())
         // With P-521, since a server's certificate may lie on it.
         try configure(options.minimumVersion, options.maximumVersion, groups: "X25519:P-256:P-384:P-521")
         if let identity = options.identity { try use(identity) }
@@ -47,6 +47,14 @@ final class OpenSSLContext: @unchecked Sendable {  // OpenSSL's contexts are cou
         SSL_CTX_sess_set_new_cb(context, keepSession)
         if !protocols.isEmpty { SSL_CTX_set_alpn_protos(context, protocols.baseAddress, UInt32(protocols.count)) }
     }
+
+    private static func make(_ method: OpaquePointer) -> OpaquePointer {
+        precondition(isPrepared, "OpenSSL cannot be used")
+        return SSL_CTX_new(method)!
+    }
+
+    /// At `exit` OpenSSL would take down what it has while loops still use it.
+    private static let isPrepared = OPENSSL_init_ssl(UInt64(OPENSSL_INIT_NO_ATEXIT), nil) == 1
 
     deinit {
         SSL_CTX_free(context)

@@ -1,3 +1,4 @@
+internal import MartletClient
 internal import MartletEventLoop
 internal import MartletMQTTProtocol
 internal import MartletNet
@@ -39,7 +40,7 @@ public final class MQTTClient: Sendable {
     let opening: Mutex<Opening>
     private let loop: EventLoop
     private let outbox = Mutex(Outbox())
-    private let ending = Monitor<MQTTClientError?>(nil)
+    private let ending = MQTTMonitor<MQTTClientError?>(nil)
     private let listeners = Mutex<[AsyncStream<MQTTConnectionState>.Continuation]>([])
     private let subscriptionCount = Atomic<UInt32>(0)
     private static let count = Atomic<UInt64>(0)

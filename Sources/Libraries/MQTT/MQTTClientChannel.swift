@@ -1,4 +1,5 @@
 internal import MartletBytes
+internal import MartletClient
 internal import MartletDriver
 internal import MartletEventLoop
 internal import MartletMQTTProtocol
@@ -7,7 +8,7 @@ internal import MartletNet
 /// One connection to a server: its machine on the loop, and the session it speaks for.
 ///
 /// Not here: anything that outlives the connection (`MQTTClientSession`).
-final class MQTTClientChannel: Channel {
+final class MQTTClientChannel: Channel, StallingChannel {
     let session: MQTTClientSession
     private var machine: MQTTClientMachine
     private let options: MQTTClientOptions

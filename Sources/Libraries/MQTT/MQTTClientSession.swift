@@ -1,4 +1,5 @@
 internal import MartletBytes
+internal import MartletClient
 internal import MartletDriver
 internal import MartletEventLoop
 internal import MartletMQTTProtocol
@@ -10,7 +11,7 @@ internal import MartletMQTTProtocol
 ///    ^----------+----- waiting, after a loss -----'
 /// ```
 /// Invariant: `channel` is there in opening and open alone. Events only change what is kept here; `work` sends.
-final class MQTTClientSession {
+final class MQTTClientSession: ClientSession {
     private enum Phase { case dialing, opening, open, waiting, ended }
 
     let client: MQTTClient
@@ -23,7 +24,7 @@ final class MQTTClientSession {
     private var phase = Phase.dialing
     private var channel: MQTTClientChannel?
     private var connecting: MQTTReply<Void>?
-    private var pause: MQTTReconnectClock?
+    private var pause: PauseClock?
     private var hasBeenOpen = false
     private var openSince = Instant.never
     /// Attempts since the last connection that held.
@@ -58,6 +59,7 @@ final class MQTTClientSession {
         subscriptions = MQTTSubscriptions(options.version)
     }
 
+    var number: UInt64 { client.number }
     var isOpen: Bool { phase == .open }
 
     /// Full inboxes stop the reading, unless an answer stands behind the messages.
@@ -128,8 +130,7 @@ final class MQTTClientSession {
         client.tell(.reconnecting(attempt: attempt, after: delay))
         trace("\(error)")
         trace("connecting again in \(delay)")
-        pause = MQTTReconnectClock(self, at: loop.now + delay)
-        if let pause { loop.add(clock: pause) }
+        pause = PauseClock(until: loop.now + delay, on: loop) { [weak self] in self?.resume() }
     }
 
     /// A server may see the CONNECT of a connection that broke after that of the next one, which it then takes over.
@@ -370,24 +371,5 @@ enum MQTTAuthOutcome: Sendable {
 
     init(_ body: () async throws -> [UInt8]?) async {
         do { self = .said(try await body()) } catch { self = .failed("\(error)") }
-    }
-}
-
-/// The pause before the next attempt to connect.
-final class MQTTReconnectClock: Channel {
-    private weak var session: MQTTClientSession?
-    private let end: Instant
-
-    init(_ session: MQTTClientSession, at end: Instant) {
-        self.session = session
-        self.end = end
-    }
-
-    override var deadline: Instant { end }
-
-    override func wake(on loop: EventLoop) {
-        let session = session
-        loop.close(self, .finished)
-        session?.resume()
     }
 }

@@ -1,3 +1,4 @@
+internal import MartletClient
 public import MartletMQTTProtocol
 
 /// What arrives for one subscription. One task iterates it.
@@ -57,7 +58,7 @@ final class MQTTInbox: Sendable {
 
         var count: Int { deliveries.count - first }
     }
-    private let monitor = Monitor(Contents())
+    private let monitor = MQTTMonitor(Contents())
     private let limits: MQTTClientLimits
     /// Asks the loop to take the report.
     private let callLoop: @Sendable () -> Void

@@ -1,3 +1,5 @@
+internal import MartletClient
+
 /// Publishing without waiting for each acknowledgement. Made by `MQTTClient.pipelined`, which returns when all are acknowledged.
 ///
 /// `publish` suspends when `MQTTClientLimits.pipelineCountMax` messages are under way. The server's receive maximum is kept: what
@@ -10,7 +12,7 @@ public final class MQTTPipeline: Sendable {
         var isHeld = false
         var failure: MQTTClientError?
     }
-    private let progress = Monitor(Progress())
+    private let progress = MQTTMonitor(Progress())
     private let client: MQTTClient
     private let limits: MQTTClientLimits
 

@@ -1,3 +1,4 @@
+internal import MartletClient
 internal import MartletMQTTProtocol
 
 /// A message on its way to the server and who wants to know how it went.
@@ -33,41 +34,5 @@ struct MQTTPublication: Sendable {
         case .reply(let reply): reply.resolve(failure.map { .failure($0) } ?? .success(()))
         case .pipeline(let pipeline, let size): pipeline.completed(size, failure)
         }
-    }
-}
-
-/// A queue whose front moves; the array is compacted when half of it is gone.
-struct MQTTLine<Element> {
-    private var elements: [Element] = []
-    private var head = 0
-
-    var isEmpty: Bool { head == elements.count }
-    var count: Int { elements.count - head }
-    var first: Element? { isEmpty ? nil : elements[head] }
-
-    subscript(index: Int) -> Element {
-        get { elements[head + index] }
-        set { elements[head + index] = newValue }
-    }
-
-    mutating func append(_ element: Element) { elements.append(element) }
-    mutating func append(contentsOf others: [Element]) { elements += others }
-
-    mutating func removeFirst() {
-        head += 1
-        if head == elements.count {
-            elements.removeAll(keepingCapacity: elements.count <= 4_096)
-            head = 0
-        } else if head > 256, head > elements.count / 2 {
-            elements.removeFirst(head)
-            head = 0
-        }
-    }
-
-    mutating func removeAll() -> [Element] {
-        let all = Array(elements[head...])
-        elements = []
-        head = 0
-        return all
     }
 }

@@ -1,3 +1,4 @@
+internal import MartletClient
 internal import MartletMQTTProtocol
 
 /// Publications on their way: those that wait, and those whose acknowledgement does.
@@ -19,13 +20,13 @@ struct MQTTPublishing {
     private let limits: MQTTClientLimits
     private let windowWanted: Int
     private let aliasMaxWanted: UInt16
-    private var waiting = MQTTLine<MQTTPublication>()
+    private var waiting = Line<MQTTPublication>()
     private var waitingBytes = 0
     private var flights: [UInt16: Flight] = [:]
     private var order: UInt64 = 0
     /// PUBREC has come, PUBREL has not left.
-    private var releasing = MQTTLine<UInt16>()
-    private var resending = MQTTLine<UInt16>()
+    private var releasing = Line<UInt16>()
+    private var resending = Line<UInt16>()
 
     // Of one connection.
     private var window: Int
@@ -78,7 +79,7 @@ struct MQTTPublishing {
         let underWay = flights.sorted { $0.value.order < $1.value.order }
         if connack.sessionPresent {
             for (identifier, _) in underWay { flights[identifier]?.isOnWire = false }
-            resending = MQTTLine()
+            resending = Line()
             resending.append(contentsOf: underWay.map(\.key))
             return
         }

@@ -1,3 +1,4 @@
+internal import MartletClient
 internal import MartletMQTTProtocol
 
 /// What the server has sent at QoS 1 and 2 and what it is owed for it.
@@ -18,12 +19,12 @@ struct MQTTReceiving {
 
     private var arrivals: [UInt64: Arrival] = [:]
     /// Those of `arrivals` that are owed an answer, in their order.
-    private var owed = MQTTLine<UInt64>()
+    private var owed = Line<UInt64>()
     private var sequences: [UInt16: UInt64] = [:]
     /// QoS 2: PUBREC has left, PUBREL has not come.
     private var received: Set<UInt16> = []
     private var lastSequence: UInt64 = 0
-    private var answers = MQTTLine<MQTTClientOutgoing>()
+    private var answers = Line<MQTTClientOutgoing>()
 
     /// A QoS 1 or 2 message. Answers its sequence, or `nil` when it has been handed over before.
     mutating func arrived(_ publish: MQTTPublish) -> UInt64? {

@@ -1,3 +1,4 @@
+internal import MartletClient
 internal import MartletEventLoop
 internal import MartletMQTTProtocol
 internal import MartletNet
@@ -35,9 +36,7 @@ public struct MQTTReconnect: Sendable, Equatable {
 
     /// Before attempt number `attempt`, 1 for the first. `chance` is 0..<1.
     func delay(before attempt: Int, chance: Double) -> Duration {
-        let doubled = delayMin * (1 << Int64(min(max(attempt, 1) - 1, 30)))
-        let longest = min(doubled, delayMax)
-        return longest * (1 - min(max(jitter, 0), 1) * chance)
+        Backoff.delay(before: attempt, from: delayMin, to: delayMax, jitter: jitter, chance: chance)
     }
 }
 

@@ -1,3 +1,4 @@
+internal import MartletClient
 internal import MartletMQTTProtocol
 internal import Synchronization
 
@@ -14,7 +15,7 @@ final class MQTTResponses: Sendable {
         var topic = Topic.none
         var replies: [[UInt8]: MQTTReply<MQTTMessage>] = [:]
     }
-    private let monitor = Monitor(Contents())
+    private let monitor = MQTTMonitor(Contents())
 
     /// The response topic, once it is subscribed to; the first caller does that by `subscribe`.
     func topic(_ subscribe: () async throws(MQTTClientError) -> String) async throws(MQTTClientError) -> String {

@@ -1,4 +1,5 @@
 internal import MartletBytes
+internal import MartletClient
 internal import MartletMQTTProtocol
 
 /// How a subscription is made (MQTT 5.0 section 3.8.3.1). All but `qos` is v5's; before v5 nothing else is sent.

@@ -1,14 +1,14 @@
-internal import MartletNet
-internal import MartletTLS
+package import MartletNet
+package import MartletTLS
 internal import Synchronization
 
 /// TLS contexts for those who give options. A client's is kept for the next connection with the same options, so that the trust store is read
 /// once and sessions are resumed.
-enum SocketContexts {
+package enum SocketContexts {
     private static let clients = Mutex<[(options: TLSClientOptions, context: TLSContext)]>([])
     private static let clientsMax = 16
 
-    static func client(_ options: TLSClientOptions, _ place: String) throws(NetError) -> TLSContext {
+    package static func client(_ options: TLSClientOptions, _ place: String) throws(NetError) -> TLSContext {
         if let known = clients.withLock({ $0.first { $0.options == options }?.context }) { return known }
         do throws(TLSError) {
             let context = try TLSContext(client: options)
@@ -22,7 +22,7 @@ enum SocketContexts {
         }
     }
 
-    static func server(_ options: TLSServerOptions, _ place: String) throws(NetError) -> TLSContext {
+    package static func server(_ options: TLSServerOptions, _ place: String) throws(NetError) -> TLSContext {
         do throws(TLSError) { return try TLSContext(server: options) } catch {
             throw NetError(.tls, .listen, place, detail: error.description)
         }

@@ -133,6 +133,11 @@ final class StreamChannel: Channel {
 
     // MARK: The end
 
+    /// What has left may still be lost, and who closes is told.
+    override func bothEnded(on loop: EventLoop) {
+        if loop.unconfirmedCount(slot) > 0 { loop.stayEnded(slot) } else { loop.close(self, .ended) }
+    }
+
     func beginClosing(_ answer: Once<StreamCore.RoomAnswer>, until deadline: Instant, on loop: EventLoop) {
         guard slot != 0, let core else {
             answer.resume(returning: hasLostOutput ? .closed : .room)
@@ -167,6 +172,29 @@ final class StreamChannel: Channel {
     func leave(on loop: EventLoop) {
         empty(on: loop)
         if slot != 0 { loop.finish(self, .finished) }
+    }
+
+    /// Leaves the connection to another channel. Nil if it has ended, or its output is to.
+    func surrender(on loop: EventLoop) -> Transport? {
+        empty(on: loop)
+        guard let core, slot != 0, !hasFinished else { return nil }
+        self.core = nil
+        core.outputSlot.store(0, ordering: .relaxed)
+        var unread: [UInt8] = []
+        let reader = core.shared.withLock { shared -> StreamCore.Reader? in
+            swap(&unread, &shared.received)
+            shared.closed = .finished
+            shared.descriptor = -1
+            return shared.reader.take()
+        }
+        if let reader { reader.waiter.resume(returning: .closed) }
+        let waiting = writers
+        writers = []
+        for writer in waiting { writer.answer.resume(returning: .closed) }
+        // The loop may not have shown this channel everything.
+        var transport = loop.surrender(self)
+        transport.unread = unread + transport.unread
+        return transport
     }
 
     // MARK: Time
@@ -222,17 +250,26 @@ final class StreamChannel: Channel {
 
     private var hasLostOutput = false
 
+    /// Something that was written has not left, or the peer's machine may not have it. How it leaves once it has all is the peer's own affair: with a
+    /// reset, since it does not read our end, or without TLS's farewell.
+    private func hasUnconfirmed(_ reason: CloseReason, on loop: EventLoop) -> Bool {
+        if loop.unsentCount(slot) > 0 || closer != nil && !hasOutputEnded { return true }
+        // Of a connection that goes on, an end that was never sent would count.
+        if case .layerFailed = reason, closer == nil { return false }
+        // A Unix socket's peer resets only what it has not read.
+        return core?.peer.kind == .unix || loop.unconfirmedCount(slot) > 0
+    }
+
     override func closed(_ reason: CloseReason, on loop: EventLoop) {
         guard let core else { return }
-        self.core = nil
         core.outputSlot.store(0, ordering: .relaxed)
-        let slot = slot
         let isFailure =
             switch reason {
             case .failed, .layerFailed: true
             case .ended, .finished, .refused, .stopping: false
             }
-        hasLostOutput = isFailure && (loop.unsentCount(slot) > 0 || closer != nil)
+        hasLostOutput = isFailure && hasUnconfirmed(reason, on: loop)
+        self.core = nil
         let reader = core.shared.withLock { shared -> StreamCore.Reader? in
             if isFailure, !shared.outbox.isEmpty { hasLostOutput = true }
             if shared.closed == nil || hasLostOutput { shared.closed = reason }

@@ -6,13 +6,14 @@ internal import Synchronization
 
 /// What `TCP` and `Unix` have in common as clients: dials on a loop, for a task.
 enum StreamClient {
-    /// A connection whose reads end with `owner`'s cancellation, if that is given, without a handler for each.
+    /// A connection whose reads end with `owner`'s cancellation, if that is given, without a handler for each. `timeout` is for all of it, unless the
+    /// handshake has a time of its own.
     static func connect(
-        to place: Place, tls: TLSClientOptions?, _ options: StreamOptions, timeout: Duration, owner: TaskMark?
+        to place: Place, tls: TLSClientOptions?, _ options: StreamOptions, timeout: Duration, handshakeTimeout: Duration? = nil, owner: TaskMark?
     ) async throws(NetError) -> StreamCore {
         let context = try tls.map { (tls) throws(NetError) in try SocketContexts.client(tls, "\(place)") }
         if Task.isCancelled { throw NetError(.cancelled, .connect, "\(place)") }
-        let loop = SocketLoops.client
+        let loop = try SocketLoops.client(for: "\(place)")
         let began = loop.currentTime()
         let answer = Once<Result<StreamCore, NetError>>()
         let dial = Dial()
@@ -36,7 +37,7 @@ enum StreamClient {
             }
         }
         let core = try result.get()
-        if context != nil { try await core.secure(timeout: max(.zero, timeout - (loop.currentTime() - began))) }
+        if context != nil { try await core.secure(timeout: handshakeTimeout ?? max(.zero, timeout - (loop.currentTime() - began))) }
         return core
     }
 

@@ -14,9 +14,8 @@ final class StreamCore: Sendable {
         var reader: Reader?
         /// When the reader began to wait.
         var began = Instant.never
-        /// The last reader that was numbered, and the last whose task was cancelled before it waited.
+        /// The last reader that was numbered.
         var ticket: UInt64 = 0
-        var cancelledTicket: UInt64 = 0
         var isOwnerCancelled = false
         /// The peer has ended its stream.
         var hasEnded = false
@@ -138,7 +137,8 @@ final class StreamCore: Sendable {
         let began = loop.isCurrent ? loop.now : loop.currentTime()
         let answer = shared.withLock { shared -> ReadAnswer? in
             if let answer = Self.take(&shared, &wasPaused) { return answer }
-            if ticket == 0 ? shared.isOwnerCancelled : shared.cancelledTicket == ticket { return .cancelled }
+            // A task's flag is set before its handler takes the lock: either it is seen here, or the handler finds the reader.
+            if ticket == 0 ? shared.isOwnerCancelled : Task.isCancelled { return .cancelled }
             if shared.reader != nil { return .busy }
             shared.began = began
             if let waiter = waiter.take() { shared.reader = Reader(waiter: waiter, ticket: ticket, deadline: deadline) }
@@ -182,10 +182,7 @@ final class StreamCore: Sendable {
     }
 
     private func cancel(_ ticket: UInt64) {
-        let reader = shared.withLock { shared -> Reader? in
-            shared.cancelledTicket = ticket
-            return Self.takeReader(ticket, &shared)
-        }
+        let reader = shared.withLock { shared in Self.takeReader(ticket, &shared) }
         if let reader { reader.waiter.resume(returning: .cancelled) }
     }
 

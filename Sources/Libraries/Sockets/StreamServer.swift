@@ -21,16 +21,17 @@ struct StreamServer: Sendable {
     ) async throws(NetError) {
         let context = try tls.map { (tls) throws(NetError) in try SocketContexts.server(tls, "\(addresses.first.map { "\($0)" } ?? "")") }
         var sockets: [BoundSocket] = []
+        let loops: [EventLoop]
         do throws(NetError) {
             for address in addresses {
                 let port = address.port == 0 ? sockets.first?.address.port : nil
                 sockets.append(try BoundSocket(port.map { address.with(port: $0) } ?? address, options: options))
             }
+            loops = try SocketLoops.lend(max(1, count), for: sockets.first.map { "\($0.address)" } ?? "")
         } catch {
             for socket in sockets { socket.close() }
             throw error
         }
-        let loops = SocketLoops.lend(max(1, count))
         if let address = sockets.first?.address { ready?(address) }
         await StreamServer(options: options, tls: context, loops: loops, handler: handler, failed: failed).run(sockets)
         SocketLoops.takeBack(loops)

@@ -115,7 +115,11 @@ enum DatagramScope {
         _ socket: DatagramSocket, ready: (@Sendable (SocketAddress) -> Void)?,
         _ body: @escaping @Sendable (UDPSocket) async throws -> Result
     ) async throws -> Result {
-        let loops = SocketLoops.lend(1)
+        let loops: [EventLoop]
+        do throws(NetError) { loops = try SocketLoops.lend(1, for: "\(socket.local)") } catch {
+            socket.close()
+            throw error
+        }
         let port = DatagramPort(socket, on: loops[0])
         ready?(port.local)
         let task = Task(executorPreference: loops[0].tasks) { try await body(UDPSocket(port)) }
@@ -130,7 +134,12 @@ enum DatagramScope {
     }
 
     static func use<Result>(_ socket: DatagramSocket, _ body: (UDPSocket) async throws -> Result) async throws -> Result {
-        let port = DatagramPort(socket, on: SocketLoops.client)
+        let loop: EventLoop
+        do throws(NetError) { loop = try SocketLoops.client(for: "\(socket.local)") } catch {
+            socket.close()
+            throw error
+        }
+        let port = DatagramPort(socket, on: loop)
         do {
             let result = try await body(UDPSocket(port))
             await port.close()

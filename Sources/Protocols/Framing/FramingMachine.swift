@@ -67,7 +67,7 @@ public struct FramingMachine: ProtocolMachine, Sendable {
 
     private mutating func nextLine(from input: inout ByteReader) throws(FramingViolation) -> ByteRange? {
         let start = input.offset, end = input.bytes.count
-        guard let feed = Self.firstLineFeed(in: input.bytes, from: start + min(searched, end - start)) else {
+        guard let feed = input.bytes.first(Self.lineFeed, from: start + min(searched, end - start)) else {
             searched = end - start
             // A CR may yet turn out to belong to the line's end.
             let certain = searched > 0 && input.bytes[end - 1] == Self.carriageReturn ? searched - 1 : searched
@@ -99,23 +99,6 @@ public struct FramingMachine: ProtocolMachine, Sendable {
 
     private static let lineFeed = UInt8(ascii: "\n"), carriageReturn = UInt8(ascii: "\r")
 
-    /// Eight bytes at once.
-    private static func firstLineFeed(in bytes: Span<UInt8>, from start: Int) -> Int? {
-        let ones: UInt64 = 0x0101_0101_0101_0101
-        var at = start
-        while at &+ 8 <= bytes.count {
-            let word = bytes.word(at: at) ^ (ones &* UInt64(lineFeed))
-            let zeros = (word &- ones) & ~word & (ones &* 0x80)
-            if zeros != 0 { return at &+ zeros.trailingZeroBitCount / 8 }
-            at &+= 8
-        }
-        while at < bytes.count {
-            if bytes[at] == lineFeed { return at }
-            at &+= 1
-        }
-        return nil
-    }
-
     /// One frame: a line without its end, which is LF; a frame without its prefix.
     public mutating func send(_ frame: [UInt8], into output: inout ByteBuffer) throws(FramingMisuse) { try send(frame.span, into: &output) }
 
@@ -128,7 +111,7 @@ public struct FramingMachine: ProtocolMachine, Sendable {
         switch framing {
         case .bytes, .fixed: output.append(frame)
         case .lines:
-            if Self.firstLineFeed(in: frame, from: 0) != nil || count > 0 && frame[count - 1] == Self.carriageReturn { throw .notOneLine }
+            if frame.first(Self.lineFeed, from: 0) != nil || count > 0 && frame[count - 1] == Self.carriageReturn { throw .notOneLine }
             output.append(frame)
             output.append(Self.lineFeed)
         case .lengthPrefixed(let width):

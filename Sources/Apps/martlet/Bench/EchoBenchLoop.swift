@@ -48,7 +48,7 @@ final class EchoBenchLoop: LoopTenant {
     }
 }
 
-/// A connection of an echo bench, TCP or UDP.
+/// A connection of such a bench: TCP, UDP or HTTP.
 protocol EchoBenchClient: AnyObject {
     /// Without a rate it sends what its depth allows, and from then on a message for each answer.
     func startSending(at now: Int64, on loop: EventLoop)

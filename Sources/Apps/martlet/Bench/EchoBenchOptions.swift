@@ -1,9 +1,9 @@
 import MartletSockets
 import MartletTLS
 
-/// `martlet bench tcp|udp` as typed.
+/// `martlet bench tcp|udp|http` as typed, as far as they are the same.
 struct EchoBenchOptions: Equatable, Sendable {
-    /// "tcp" or "udp".
+    /// "tcp", "udp" or "http".
     let transport: String
     let place: Place
     let connectionCount: Int
@@ -22,6 +22,11 @@ struct EchoBenchOptions: Equatable, Sendable {
     let tls: TLSClientOptions?
     let isJSON: Bool
     let isQuiet: Bool
+    /// What the report calls a message.
+    let text: String
+
+    /// Nothing is lost but with the connection.
+    var isReliable: Bool { transport != "udp" }
 
     static func options(_ transport: String) -> [Command.Option] {
         let (least, most) = sizes(transport)
@@ -29,14 +34,20 @@ struct EchoBenchOptions: Equatable, Sendable {
             .one("-c", "--connections", value: "N", about: "how many (default: 1)"),
             .one("--depth", value: "N", about: "messages in flight on each (default: 1; with --rate: 256)"),
             .one("--size", value: "BYTES", about: "of a message, \(least) to \(most) (default: 64)"),
-            .one("--rate", value: "N", about: "messages a second of all connections; latency counts from when each was due"),
+        ] + pace("messages") + (transport == "tcp" ? TLSArguments.client : [])
+    }
+
+    /// How much, how long, how fast, and how it is told.
+    static func pace(_ messages: String) -> [Command.Option] {
+        [
+            .one("--rate", value: "N", about: "\(messages) a second of all connections; latency counts from when each was due"),
             .one("--duration", value: "SECONDS", about: "how long is measured (default: 5)"),
-            .one("--count", value: "N", about: "so many messages instead, without a warm-up"),
+            .one("--count", value: "N", about: "so many \(messages) instead, without a warm-up"),
             .one("--warm-up", value: "SECONDS", about: "before the measuring (default: 0.5)"),
             .one("--loops", value: "N", about: "event loops of the generator, one thread each (default: 1)"),
             .flag("--json", about: "one JSON object instead of the table"),
             .flag("--quiet", about: "no progress"),
-        ] + (transport == "tcp" ? TLSArguments.client : [])
+        ]
     }
 
     static let footnote = """
@@ -47,20 +58,33 @@ struct EchoBenchOptions: Equatable, Sendable {
 
     init(_ arguments: Arguments, transport: String) throws(CommandFailure) {
         let (least, most) = Self.sizes(transport)
+        let place = try Place(arguments, of: "bench \(transport)")
+        let size = try arguments.integer("--size", in: least...most) ?? 64
+        let tls = transport == "tcp" ? try TLSArguments.clientOptions(arguments, for: place) : nil
+        try self.init(
+            arguments, transport: transport, place, tls, connectionCount: 1, ratedDepth: 256, size: size,
+            text: "\(size) bytes")
+    }
+
+    /// `connectionCount` and `ratedDepth` (with --rate) are what is not typed.
+    init(
+        _ arguments: Arguments, transport: String, _ place: Place, _ tls: TLSClientOptions?, connectionCount: Int, ratedDepth: Int, size: Int, text: String
+    ) throws(CommandFailure) {
         self.transport = transport
-        place = try Place(arguments, of: "bench \(transport)")
-        connectionCount = try arguments.integer("--connections", in: 1...100_000) ?? 1
+        self.place = place
+        self.tls = tls
+        self.connectionCount = try arguments.integer("--connections", in: 1...100_000) ?? connectionCount
         rate = try arguments.integer("--rate", in: 1...100_000_000).map(Double.init)
-        depth = try arguments.integer("--depth", in: 1...65_536) ?? (rate == nil ? 1 : 256)
-        size = try arguments.integer("--size", in: least...most) ?? 64
-        if depth * size > 64 << 20 { throw .usage("--depth \(depth), --size \(size): more than 64 MiB in flight on a connection") }
+        depth = try arguments.integer("--depth", in: 1...65_536) ?? (rate == nil ? 1 : ratedDepth)
+        self.size = size
+        if depth * size > 64 << 20 { throw .usage("--depth \(depth), \(size) bytes each: more than 64 MiB in flight on a connection") }
         messageCount = try arguments.integer("--count", in: 1...(1 << 40))
         seconds = try arguments.seconds("--duration") ?? 5
         warmUpSeconds = messageCount == nil ? try arguments.seconds("--warm-up") ?? 0.5 : 0
         loopCount = try arguments.integer("--loops", in: 1...64) ?? 1
-        tls = transport == "tcp" ? try TLSArguments.clientOptions(arguments, for: place) : nil
         isJSON = arguments.has("--json")
         isQuiet = arguments.has("--quiet")
+        self.text = text
     }
 
     /// A message begins with its number, eight bytes; a datagram has to fit into IPv4.

@@ -15,6 +15,9 @@ struct EchoBenchCounts: Sendable {
     var sentInAll: UInt64 = 0
     var receivedInAll: UInt64 = 0
     var readyCount = 0
+    /// HTTP: answers by the first digit of their status, and bytes of their content.
+    var statuses: [6 of UInt64] = .init(repeating: 0)
+    var bytes: UInt64 = 0
     var latency = LatencyHistogram()
 
     mutating func failed(_ reason: String, isUnreachable: Bool = false) {
@@ -34,6 +37,8 @@ struct EchoBenchCounts: Sendable {
         sentInAll += other.sentInAll
         receivedInAll += other.receivedInAll
         readyCount += other.readyCount
+        for digit in statuses.indices { statuses[digit] += other.statuses[digit] }
+        bytes += other.bytes
         latency.add(other.latency)
     }
 
@@ -41,6 +46,8 @@ struct EchoBenchCounts: Sendable {
     mutating func startMeasuring() {
         sent = 0
         received = 0
+        statuses = .init(repeating: 0)
+        bytes = 0
         latency = LatencyHistogram()
     }
 }
@@ -66,12 +73,24 @@ struct EchoBenchReport: Sendable {
             [
                 "\"sent\":\(counts.sent)", "\"received\":\(counts.received)", "\"seconds\":\(BenchFigures.rounded(seconds))",
                 "\"sent_per_s\":\(BenchFigures.rounded(sentPerSecond))", "\"recv_per_s\":\(BenchFigures.rounded(receivedPerSecond))",
-            ] + BenchFigures.members(counts.latency) + ["\"lost\":\(counts.lost)", "\"errors\":\(counts.errors)"]
+            ] + BenchFigures.members(counts.latency) + (isHTTP ? httpMembers : ["\"lost\":\(counts.lost)"]) + ["\"errors\":\(counts.errors)"]
         return "{\(members.joined(separator: ","))}\n"
     }
 
+    private var isHTTP: Bool { options.transport == "http" }
+
+    private var httpMembers: [String] {
+        let statuses = (1...5).map { "\"\($0)xx\":\(counts.statuses[$0])" }
+        return ["\"bytes\":\(counts.bytes)", "\"statuses\":{\(statuses.joined(separator: ","))}"]
+    }
+
+    private var httpRow: (String, String) {
+        let statuses = (1...5).filter { counts.statuses[$0] > 0 }.map { "\($0)xx \(BenchFigures.grouped(Double(counts.statuses[$0])))" }
+        return ("answers", (statuses + ["\(BenchFigures.grouped(Double(counts.bytes))) bytes of content"]).joined(separator: ", "))
+    }
+
     var table: String {
-        var load = "\(options.connectionCount) connection\(options.connectionCount == 1 ? "" : "s"), \(options.depth) in flight on each, \(options.size) bytes"
+        var load = "\(options.connectionCount) connection\(options.connectionCount == 1 ? "" : "s"), \(options.depth) in flight on each, \(options.text)"
         if let rate = options.rate { load += ", \(BenchFigures.grouped(rate))/s" }
         let seconds = BenchFigures.rounded(seconds)
         var rows: [(String, String)] = [("load", load)]
@@ -79,7 +98,7 @@ struct EchoBenchReport: Sendable {
         rows.append(("sent", "\(BenchFigures.grouped(Double(counts.sent))) in \(seconds) s, \(BenchFigures.grouped(sentPerSecond))/s"))
         rows.append(("received", "\(BenchFigures.grouped(Double(counts.received))), \(BenchFigures.grouped(receivedPerSecond))/s"))
         if counts.latency.count > 0 { rows.append(("latency", BenchFigures.text(counts.latency))) }
-        rows.append(("lost", BenchFigures.grouped(Double(counts.lost))))
+        rows.append(isHTTP ? httpRow : ("lost", BenchFigures.grouped(Double(counts.lost))))
         rows.append(("errors", "\(counts.errors)" + (counts.failure.map { ", the first: \($0)" } ?? "")))
         return BenchFigures.table(rows)
     }

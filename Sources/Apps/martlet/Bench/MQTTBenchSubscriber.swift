@@ -14,7 +14,7 @@ final class MQTTBenchSubscriber: MQTTBenchConnection {
     }
 
     override func receive(_ bytes: Span<UInt8>, on loop: EventLoop) -> Int {
-        guard let tenant = MQTTBenchLoop.on(loop) else { return bytes.count }
+        guard let tenant = BenchLoop.on(loop) else { return bytes.count }
         var received: UInt64 = 0
         var opened = false, subscribed = false
         var failure: String?
@@ -49,10 +49,7 @@ final class MQTTBenchSubscriber: MQTTBenchConnection {
         } catch { failure = "the server broke the protocol: \(error)" }
         swap(&latency, &tenant.counts.latency)
         tenant.counts.received &+= received
-        if subscribed, !isReady {
-            isReady = true
-            tenant.counts.readyCount += 1
-        }
+        if subscribed { ready(on: loop) }
         if opened { subscribe(on: loop) }
         if let failure { fail(failure, on: loop) }
         return used

@@ -48,18 +48,18 @@ final class DirectMatcher: Matcher {
     }
 }
 
-/// Everything goes to everyone; the address says nothing.
+/// Everything goes to everyone; the address says nothing. A binding's key only tells it from the others of its target.
 final class FanoutMatcher: Matcher {
-    private var first: UInt32 = 0
+    private var lists = KeyedLists<[UInt8]>()
 
     var dependsOnAddressOnly: Bool { true }
 
-    func bind(_ number: UInt32, under pattern: Pattern, in bindings: inout Slab<Binding>) { bindings.link(number, before: &first, place: 1) }
-    func unbind(_ number: UInt32, in bindings: inout Slab<Binding>) { bindings.unlink(number, from: &first) }
-    func find(_ pattern: Pattern) -> UInt32 { 1 }
-    func pattern(of number: UInt32, in bindings: borrowing Slab<Binding>) -> Pattern { .address([]) }
+    func bind(_ number: UInt32, under pattern: Pattern, in bindings: inout Slab<Binding>) { lists.bind(number, under: pattern.address, in: &bindings) }
+    func unbind(_ number: UInt32, in bindings: inout Slab<Binding>) { lists.unbind(number, in: &bindings) }
+    func find(_ pattern: Pattern) -> UInt32 { lists.find(pattern.address) }
+    func pattern(of number: UInt32, in bindings: borrowing Slab<Binding>) -> Pattern { .address(lists.key(of: number, in: bindings) ?? []) }
     func match(_ message: borrowing Message, _ headers: (any HeaderReader)?, in bindings: borrowing Slab<Binding>, into found: inout [UInt32]) {
-        bindings.append(all: first, to: &found)
+        for place in lists.places.values { bindings.append(all: lists.first(at: place), to: &found) }
     }
 }
 

@@ -32,6 +32,8 @@ public struct HeaderCondition: Hashable, Sendable {
     public var quantifier: Quantifier
     /// Names and wanted values, in the origin's encoding; nil: any value.
     public var fields: [[UInt8]: [UInt8]?]
+    /// Matches nothing: it only tells a binding from the others of its target (AMQP's routing key).
+    public var label: [UInt8] = []
 
     public init(_ quantifier: Quantifier, _ fields: [[UInt8]: [UInt8]?]) {
         self.quantifier = quantifier

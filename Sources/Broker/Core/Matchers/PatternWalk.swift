@@ -23,28 +23,29 @@ struct PatternWalk: ~Copyable {
     private var heads = Scratch<UInt32>()
 
     mutating func match(
-        _ address: Span<UInt8>, in tree: borrowing LevelTree<PatternNode>, from root: UInt32, _ bindings: borrowing Slab<Binding>,
+        _ address: Span<UInt8>, _ spelling: AddressSpelling, in tree: borrowing LevelTree<PatternNode>, from root: UInt32, _ bindings: borrowing Slab<Binding>,
         into found: inout [UInt32]
     ) {
-        guard address.count > 0, address[0] == Address.reserved else { return run(.all, address, tree, root, bindings, &found) }
+        guard address.count > 0, address[0] == Address.reserved else { return run(.all, address, spelling, tree, root, bindings, &found) }
         // A reserved address: what is reached through a wildcard in the first level may be spared it.
         var throughWildcard: [UInt32] = []
-        run(.wildcards, address, tree, root, bindings, &throughWildcard)
+        run(.wildcards, address, spelling, tree, root, bindings, &throughWildcard)
         for number in throughWildcard where !bindings[number].options.flags.contains(.sparesReserved) { found.append(number) }
-        run(.literal, address, tree, root, bindings, &found)
+        run(.literal, address, spelling, tree, root, bindings, &found)
     }
 
     private mutating func run(
-        _ first: FirstLevel, _ address: Span<UInt8>, _ tree: borrowing LevelTree<PatternNode>, _ root: UInt32, _ bindings: borrowing Slab<Binding>,
+        _ first: FirstLevel, _ address: Span<UInt8>, _ spelling: AddressSpelling, _ tree: borrowing LevelTree<PatternNode>, _ root: UInt32,
+        _ bindings: borrowing Slab<Binding>,
         _ found: inout [UInt32]
     ) {
         nodes.removeAll()
         anyLevels.removeAll()
         heads.removeAll()
         nodes.append(root)
-        var start = 0, seenAny = 0, first = first
+        var start = spelling.start(of: address), seenAny = 0, first = first
         while start <= address.count, !nodes.isEmpty || !anyLevels.isEmpty {
-            let end = Address.endOfLevel(address, from: start), level = address.extracting(start..<end)
+            let end = spelling.endOfLevel(address, from: start), level = address.extracting(start..<end)
             next.removeAll()
             lookUps.removeAll()
             for index in 0..<nodes.count {

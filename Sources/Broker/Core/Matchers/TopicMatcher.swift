@@ -8,17 +8,21 @@ final class TopicMatcher: Matcher {
     private var tree = LevelTree<PatternNode>()
     private let root: UInt32
     private var walk = PatternWalk()
+    private let spelling: AddressSpelling
 
-    init() { root = tree.addNode(under: 0, PatternNode()) }
+    init(_ spelling: AddressSpelling) {
+        self.spelling = spelling
+        root = tree.addNode(under: 0, PatternNode())
+    }
 
     var dependsOnAddressOnly: Bool { true }
 
     // MARK: Binding
 
-    func find(_ pattern: Pattern) -> UInt32 { tree.node(of: pattern.address, from: root) }
+    func find(_ pattern: Pattern) -> UInt32 { tree.node(of: pattern.address, from: root, spelling) }
 
     func bind(_ number: UInt32, under pattern: Pattern, in bindings: inout Slab<Binding>) {
-        let node = tree.makeNode(of: pattern.address, from: root)
+        let node = tree.makeNode(of: pattern.address, from: root, spelling)
         bindings.link(number, before: &tree[node].value.firstBinding, place: node)
     }
 
@@ -28,12 +32,14 @@ final class TopicMatcher: Matcher {
         tree.prune(node, root: root)
     }
 
-    func pattern(of number: UInt32, in bindings: borrowing Slab<Binding>) -> Pattern { .address(tree.pattern(of: bindings[number].matcherPlace, root: root)) }
+    func pattern(of number: UInt32, in bindings: borrowing Slab<Binding>) -> Pattern {
+        .address(tree.pattern(of: bindings[number].matcherPlace, root: root, spelling))
+    }
 
     // MARK: Matching
 
     func match(_ message: borrowing Message, _ headers: (any HeaderReader)?, in bindings: borrowing Slab<Binding>, into found: inout [UInt32]) {
-        walk.match(message.address, in: tree, from: root, bindings, into: &found)
+        walk.match(message.address, spelling, in: tree, from: root, bindings, into: &found)
     }
 }
 
@@ -46,34 +52,34 @@ struct PatternNode: BitwiseCopyable {
 
 extension LevelTree where Value == PatternNode {
     /// The node of a pattern; 0 if there is none.
-    func node(of pattern: [UInt8], from root: UInt32) -> UInt32 {
+    func node(of pattern: [UInt8], from root: UInt32, _ spelling: AddressSpelling) -> UInt32 {
         let bytes = pattern.span
-        var node = root, start = 0
+        var node = root, start = spelling.start(of: bytes)
         while node != 0, start <= bytes.count {
-            let end = Address.endOfLevel(bytes, from: start)
-            node = next(node, bytes, start, end)
+            let end = spelling.endOfLevel(bytes, from: start)
+            node = next(node, bytes, start, end, spelling)
             start = end + 1
         }
         return node
     }
 
-    private func next(_ node: UInt32, _ pattern: Span<UInt8>, _ start: Int, _ end: Int) -> UInt32 {
-        guard Address.isWildcard(pattern, start, end) else { return child(of: node, pattern.extracting(start..<end)) }
-        return pattern[start] == Address.oneLevel ? self[node].value.oneLevel : self[node].value.anyLevels
+    private func next(_ node: UInt32, _ pattern: Span<UInt8>, _ start: Int, _ end: Int, _ spelling: AddressSpelling) -> UInt32 {
+        guard spelling.isWildcard(pattern, start, end) else { return child(of: node, pattern.extracting(start..<end)) }
+        return pattern[start] == spelling.oneLevel ? self[node].value.oneLevel : self[node].value.anyLevels
     }
 
-    mutating func makeNode(of pattern: [UInt8], from root: UInt32) -> UInt32 {
+    mutating func makeNode(of pattern: [UInt8], from root: UInt32, _ spelling: AddressSpelling) -> UInt32 {
         let bytes = pattern.span
-        var node = root, start = 0
+        var node = root, start = spelling.start(of: bytes)
         while start <= bytes.count {
-            let end = Address.endOfLevel(bytes, from: start)
-            var next = next(node, bytes, start, end)
+            let end = spelling.endOfLevel(bytes, from: start)
+            var next = next(node, bytes, start, end, spelling)
             if next == 0 {
-                if !Address.isWildcard(bytes, start, end) {
+                if !spelling.isWildcard(bytes, start, end) {
                     next = addChild(of: node, bytes.extracting(start..<end), PatternNode())
                 } else {
                     next = addNode(under: node, PatternNode())
-                    if bytes[start] == Address.oneLevel { self[node].value.oneLevel = next } else { self[node].value.anyLevels = next }
+                    if bytes[start] == spelling.oneLevel { self[node].value.oneLevel = next } else { self[node].value.anyLevels = next }
                 }
             }
             node = next
@@ -101,20 +107,20 @@ extension LevelTree where Value == PatternNode {
         }
     }
 
-    func pattern(of last: UInt32, root: UInt32) -> [UInt8] {
+    func pattern(of last: UInt32, root: UInt32, _ spelling: AddressSpelling) -> [UInt8] {
         var node = last
         var levels: [[UInt8]] = []
         while node != root {
             let parent = self[node].parent
             if self[parent].value.oneLevel == node {
-                levels.append([Address.oneLevel])
+                levels.append([spelling.oneLevel])
             } else if self[parent].value.anyLevels == node {
-                levels.append([Address.anyLevels])
+                levels.append([spelling.anyLevels])
             } else {
                 levels.append(level(to: node))
             }
             node = parent
         }
-        return Array(levels.reversed().joined(separator: [Address.separator]))
+        return Array(levels.reversed().joined(separator: [spelling.separator]))
     }
 }

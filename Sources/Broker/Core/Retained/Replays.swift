@@ -17,15 +17,17 @@ struct Replay: ~Copyable {
 
 /// What the hubs keep: how it gets there, and how it is given out again.
 extension BrokerCore {
-    /// Hands a retained publication to the router; 0: it is refused.
-    @inline(never) mutating func keep(_ message: borrowing Message) -> UInt64 {
+    /// Hands a retained publication to the router; 0: it is refused. The first entry of its record, which is to be written, is the hub's.
+    @inline(never) mutating func keep(_ message: borrowing Message, _ effects: inout Effects) -> UInt64 {
         let queue = message.header.publisherQueue
-        let version = router.keep(message, by: queue.isNone ? 0 : queues[queue.number].serial, limits, at: wallTime)
-        if version == 0 {
+        let name = isJournaled && message.isKeptInJournal ? nextName : .none
+        let kept = router.keep(message, by: queue.isNone ? 0 : queues[queue.number].serial, as: name, limits, at: wallTime)
+        for name in kept.ended { end(name, &effects) }
+        if kept.version == 0 {
             counters.refused &+= 1
             counters.retainedRefused &+= 1
         }
-        return version
+        return kept.version
     }
 
     /// The place of the route as it was when the message was stored: a binding made afterwards gets it by replay. The route differs from
@@ -37,7 +39,7 @@ extension BrokerCore {
         var matches: [RouteMatch] = []
         _ = router.route(message, into: &matches)
         matches.removeAll { $0.since >= version }
-        let older = assemble(&matches)
+        let older = assemble(&matches, of: message.hub)
         // A hub of this number there is not.
         uncacheablePlace = cache.routes.insert(older, message.address, message.hub.number | 1 << 31)
         cache.lastPlace = -1
@@ -165,7 +167,7 @@ extension BrokerCore {
         let countMax = max(1, Int(policies[policy].messagesMax) / 2)
         guard backlog != 0 else { return min(limits.replayBacklogMax, countMax) }
         guard backlogs[backlog].bytes <= policies[policy].bytesMax / 2 else { return 0 }
-        let waiting = backlogs[backlog].ready.count + backlogs[backlog].requeued.count
+        let waiting = backlogs[backlog].isPaged ? Int.max / 2 : backlogs[backlog].waiting
         return max(0, min(limits.replayBacklogMax - waiting, countMax - backlogs[backlog].count))
     }
 

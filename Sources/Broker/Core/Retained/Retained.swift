@@ -22,6 +22,8 @@ struct Retained: ~Copyable {
         let node: UInt32
         /// The serial number of its publisher's queue; 0 for none.
         let publisher: UInt64
+        /// What the journal calls it.
+        let name: JournalName
     }
     private struct Expiry: Comparable {
         var at: WallTime
@@ -39,6 +41,8 @@ struct Retained: ~Copyable {
     private(set) var version: UInt64 = 0
     private(set) var byteCount = 0
     private var expiries = MinHeap<Expiry>()
+    /// In the journal: what was kept and is not any more, until somebody writes it down.
+    private var ended: [JournalName] = []
     /// Entries of `expiries` whose message is no longer kept.
     private var outdatedExpiries = 0
 
@@ -50,7 +54,7 @@ struct Retained: ~Copyable {
 
     /// Keeps a message in place of what is kept for its address, or removes that if the body is empty. The answer is the version; 0:
     /// beyond the limits.
-    mutating func keep(_ message: borrowing Message, by publisher: UInt64, _ limits: CoreLimits, at now: WallTime) -> UInt64 {
+    mutating func keep(_ message: borrowing Message, by publisher: UInt64, as name: JournalName, _ limits: CoreLimits, at now: WallTime) -> UInt64 {
         sweep(at: now, atMost: 8)
         if message.body.isEmpty {
             if let old = find(message) { remove(old) }
@@ -65,10 +69,10 @@ struct Retained: ~Copyable {
         let node = makeNode(message.hub, message.address), old = tree[node].value.message
         if old != 0 {
             forget(old)
-            kept[old] = Kept(message: StoredMessage(copying: message), node: node, publisher: publisher)
+            kept[old] = Kept(message: StoredMessage(copying: message), node: node, publisher: publisher, name: name)
             note(old, message)
         } else {
-            let number = kept.insert(Kept(message: StoredMessage(copying: message), node: node, publisher: publisher))
+            let number = kept.insert(Kept(message: StoredMessage(copying: message), node: node, publisher: publisher, name: name))
             tree[node].value.message = number
             note(number, message)
         }
@@ -89,6 +93,7 @@ struct Retained: ~Copyable {
 
     private mutating func forget(_ number: UInt32) {
         byteCount -= kept[number].message.byteCount
+        if !kept[number].name.isNone { ended.append(kept[number].name) }
         versions[Int(number)] = 0
         guard kept[number].message.header.expiry != .never else { return }
         outdatedExpiries += 1
@@ -122,12 +127,19 @@ struct Retained: ~Copyable {
         }
     }
 
+    /// The journal's names of what is kept no more, each once.
+    mutating func takeEnded() -> [JournalName] {
+        guard !ended.isEmpty else { return [] }
+        defer { ended.removeAll() }
+        return ended
+    }
+
     // MARK: Nodes
 
     private func find(_ message: borrowing Message) -> UInt32? {
         var node = root(of: message.hub), start = 0
         while node != 0, start <= message.address.count {
-            let end = Address.endOfLevel(message.address, from: start)
+            let end = AddressSpelling.slashes.endOfLevel(message.address, from: start)
             node = tree.child(of: node, message.address.extracting(start..<end))
             start = end + 1
         }
@@ -140,7 +152,7 @@ struct Retained: ~Copyable {
         let root = roots[Int(hub.number)]
         var node = root, start = 0
         while start <= address.count {
-            let end = Address.endOfLevel(address, from: start), level = address.extracting(start..<end)
+            let end = AddressSpelling.slashes.endOfLevel(address, from: start), level = address.extracting(start..<end)
             var child = tree.child(of: node, level)
             if child == 0 {
                 let first = tree[node].value.firstChild

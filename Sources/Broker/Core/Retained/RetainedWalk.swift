@@ -45,7 +45,7 @@ struct RetainedWalk: Sendable {
 
     init(_ hub: HubID, _ kind: Hub.Kind, _ pattern: [UInt8], version: UInt64, sparesReserved: Bool) {
         self.hub = hub
-        self.pattern = kind == .fanout ? [Address.anyLevels] : pattern
+        self.pattern = kind == .fanout ? [AddressSpelling.slashes.anyLevels] : pattern
         self.version = version
         isLiteral = kind == .direct
         self.sparesReserved = sparesReserved
@@ -56,14 +56,14 @@ struct RetainedWalk: Sendable {
     private static func hasLevelsAfterAny(_ pattern: Span<UInt8>) -> Bool {
         var start = 0
         while start <= pattern.count {
-            let end = Address.endOfLevel(pattern, from: start)
-            if end - start == 1, pattern[start] == Address.anyLevels { return end < pattern.count }
+            let end = AddressSpelling.slashes.endOfLevel(pattern, from: start)
+            if end - start == 1, pattern[start] == AddressSpelling.slashes.anyLevels { return end < pattern.count }
             start = end + 1
         }
         return false
     }
 
-    func isWildcard(_ start: Int, _ end: Int) -> Bool { !isLiteral && Address.isWildcard(pattern.span, start, end) }
+    func isWildcard(_ start: Int, _ end: Int) -> Bool { !isLiteral && AddressSpelling.slashes.isWildcard(pattern.span, start, end) }
 }
 
 /// What one step of a walk found.
@@ -88,7 +88,7 @@ extension Retained {
         let pattern = walk.pattern.span
         var node = first, start = start
         while node != 0, start <= pattern.count {
-            let end = Address.endOfLevel(pattern, from: start)
+            let end = AddressSpelling.slashes.endOfLevel(pattern, from: start)
             if walk.isWildcard(start, end) { break }
             node = tree.child(of: node, pattern.extracting(start..<end))
             start = end + 1
@@ -124,7 +124,7 @@ extension Retained {
         guard node != 0 else { return }
         let place = tree[node].value
         guard rest <= walk.pattern.count else { return take(place.message, walk, &budget, now, &bytes) }
-        let isAny = walk.pattern[rest] == Address.anyLevels
+        let isAny = walk.pattern[rest] == AddressSpelling.slashes.anyLevels
         if isAny { take(place.message, walk, &budget, now, &bytes) }
         if place.firstChild != 0 { walk.places.append(RetainedWalk.Place(node: place.firstChild, rest: UInt32(isAny ? rest : rest + 2))) }
     }

@@ -11,14 +11,14 @@ public enum RetainedReplay: UInt8, Sendable {
 
 extension Router {
     /// Binds a target, and says what of that which the hub keeps it is to be given: under one lock, so that a publication comes either
-    /// live or by replay. `owner`: the target queue's serial number, for bindings that spare it its own.
+    /// live or by replay. `owner`: the target queue's serial number.
     func bind(
         _ hub: HubID, _ pattern: Pattern, to target: Binding.Target, _ options: BindingOptions, replay: RetainedReplay, by owner: UInt64 = 0,
-        chain: inout UInt32
+        record: JournalName = .none, chain: inout UInt32
     ) -> (number: UInt32, isNew: Bool, walk: RetainedWalk?) {
         var first = chain
         let bound = topology.withLock { topology in
-            let bound = topology.bind(hub, pattern, to: target, options, chain: &first)
+            let bound = topology.bind(hub, pattern, to: target, options, serial: owner, record: record, chain: &first)
             generation.store(topology.changeCount, ordering: .releasing)
             guard replay == .always || replay == .ifNew && bound.isNew else { return (bound.number, bound.isNew, nil as RetainedWalk?) }
             var walk = topology.retained.walk(
@@ -31,9 +31,11 @@ extension Router {
     }
 
     /// Keeps a retained message, or removes what was kept for its address; the answer is the version it was stored as, 0 if it is refused.
-    /// `publisher`: its queue's serial number, 0 for none.
-    func keep(_ message: borrowing Message, by publisher: UInt64, _ limits: CoreLimits, at now: WallTime) -> UInt64 {
-        topology.withLock { $0.retained.keep(message, by: publisher, limits, at: now) }
+    /// `publisher`: its queue's serial number, 0 for none. `name`: the journal's for it. `ended`: of what is kept no more.
+    func keep(_ message: borrowing Message, by publisher: UInt64, as name: JournalName, _ limits: CoreLimits, at now: WallTime) -> (
+        version: UInt64, ended: [JournalName]
+    ) {
+        topology.withLock { ($0.retained.keep(message, by: publisher, as: name, limits, at: now), $0.retained.takeEnded()) }
     }
 
     /// Goes on with a walk, as far as the budget goes.
@@ -46,7 +48,13 @@ extension Router {
 
     func abandon(_ walk: RetainedWalk) { topology.withLock { $0.retained.abandon(walk) } }
 
-    func sweepRetained(at now: WallTime) { topology.withLock { $0.retained.sweep(at: now, atMost: 1000) } }
+    /// The answer: the journal's names of what is kept no more.
+    func sweepRetained(at now: WallTime) -> [JournalName] {
+        topology.withLock { topology in
+            topology.retained.sweep(at: now, atMost: 1000)
+            return topology.retained.takeEnded()
+        }
+    }
 
     /// Messages that the hubs keep, and their bytes: address, properties and body.
     public var retainedCount: Int { topology.withLock { $0.retained.count } }

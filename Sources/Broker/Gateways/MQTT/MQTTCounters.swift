@@ -4,6 +4,8 @@ public struct MQTTCounters: Sendable, Equatable {
     public var sockets: UInt64 = 0
     public var connectionsAccepted: UInt64 = 0
     public var connectionsRefused: UInt64 = 0
+    /// Connections whose TLS failed before a CONNECT came; those whose time ran out are among the violations.
+    public var handshakesFailed: UInt64 = 0
     public var violations: UInt64 = 0
     /// What sloppy clients did that the standard forbids, where `mqtt.strict` is off.
     public var tolerated: UInt64 = 0
@@ -20,7 +22,7 @@ public struct MQTTCounters: Sendable, Equatable {
     public var publishesRefused: UInt64 = 0
     /// QoS 0 messages for a client whose output was full.
     public var droppedSlow: UInt64 = 0
-    /// Messages above a client's maximum packet size.
+    /// Messages above a client's maximum packet size, or of another protocol and without an address that could be a topic.
     public var droppedOversized: UInt64 = 0
     /// Clients sent away because their queue was full.
     public var disconnectedSlow: UInt64 = 0
@@ -40,6 +42,7 @@ public struct MQTTCounters: Sendable, Equatable {
             ("sockets", \.sockets),
             ("connectionsAccepted", \.connectionsAccepted),
             ("connectionsRefused", \.connectionsRefused),
+            ("handshakesFailed", \.handshakesFailed),
             ("violations", \.violations),
             ("tolerated", \.tolerated),
             ("packetsReceived", \.packetsReceived),

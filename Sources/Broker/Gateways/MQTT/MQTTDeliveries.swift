@@ -56,17 +56,37 @@ struct MQTTDeliveries: ~Copyable {
             }
             if reach.packetSizeMax != .max, !fits(delivery, message, reach, gateway) { continue }
             let form = Self.form(of: delivery, traits, reach.version)
+            if traits.isExactlyOnce, form.qos == 2, gateway.isDefined(delivery.token) {
+                let (identifier, isDuplicate) = identifier(for: delivery, form, gateway)
+                gateway.hold(delivery, identifier, isDuplicate: isDuplicate)
+                continue
+            }
             sent &+= 1
             if reach.version == .v5, !delivery.matches.isNone || reach.takesAliases || traits.expires && !delivery.message.isNone {
-                encodeOwn(message, form, for: delivery, reach.slot, gateway, &outputs[reach.slot])
+                encodeOwn(message, form, identifier(for: delivery, form, gateway), for: delivery, reach.slot, gateway, &outputs[reach.slot])
             } else if isForMany {
                 copy(message, form, for: delivery, gateway, &outputs[reach.slot])
             } else {
-                encode(message, form, for: delivery, gateway, &outputs[reach.slot])
+                encode(message, form, identifier(for: delivery, form, gateway), gateway, &outputs[reach.slot])
             }
         }
         gateway.seen.value.publishesSent &+= sent
         gateway.seen.value.publishBytesSent &+= sent &* UInt64(message.body.count)
+    }
+
+    /// One message whose packet identifier has been chosen.
+    mutating func send(
+        _ message: borrowing Message, _ delivery: Delivery, _ identifier: (UInt16, isDuplicate: Bool), _ gateway: MQTTGateway, _ outputs: OutputTable
+    ) {
+        let reach = gateway.sessions.value[delivery.token].reach, form = Self.form(of: delivery, Traits(message.header), reach.version)
+        gateway.shard.loop.willWrite(reach.slot)
+        if reach.version == .v5 {
+            encodeOwn(message, form, identifier, for: delivery, reach.slot, gateway, &outputs[reach.slot])
+        } else {
+            encode(message, form, identifier, gateway, &outputs[reach.slot])
+        }
+        gateway.seen.value.publishesSent &+= 1
+        gateway.seen.value.publishBytesSent &+= UInt64(message.body.count)
     }
 
     /// QoS: the lower of the message's and the subscription's. RETAIN: set on what was kept, and on what says so where the
@@ -91,27 +111,30 @@ struct MQTTDeliveries: ~Copyable {
         if delivery.settles {
             if let identifier = gateway.sessions.value[delivery.token].takeIdentifierAgain(for: delivery.position) {
                 _ = gateway.sessions.value[delivery.token].freeIdentifier(identifier)
+                gateway.undefineSoon(identifier, delivery.token)
             }
             gateway.shard.settleSoon(delivery)
         }
         return false
     }
 
-    /// What it was given before comes again, under the identifier it had: it may have seen it.
+    /// What it was given before comes again, under the identifier it had: it may have seen it. Over a restart, QoS 1 may have another; a
+    /// QoS 2 message that has none then was not given before.
     @inline(__always)
-    private func identifier(for delivery: Delivery, _ gateway: MQTTGateway) -> (identifier: UInt16, isDuplicate: Bool) {
+    private func identifier(for delivery: Delivery, _ form: Form, _ gateway: MQTTGateway) -> (UInt16, isDuplicate: Bool) {
         guard delivery.settles else { return (0, false) }
         if delivery.isRedelivered, let again = gateway.sessions.value[delivery.token].takeIdentifierAgain(for: delivery.position) { return (again, true) }
-        return (gateway.sessions.value[delivery.token].takeIdentifier(for: delivery.position), false)
+        return (gateway.sessions.value[delivery.token].takeIdentifier(for: delivery.position), delivery.isRedelivered && form.qos == 1)
     }
 
     /// One client: straight into its output.
     @inline(__always)
-    private func encode(_ message: borrowing Message, _ form: Form, for delivery: Delivery, _ gateway: MQTTGateway, _ output: inout ByteBuffer) {
-        let (identifier, isDuplicate) = identifier(for: delivery, gateway)
+    private func encode(
+        _ message: borrowing Message, _ form: Form, _ identifier: (UInt16, isDuplicate: Bool), _ gateway: MQTTGateway, _ output: inout ByteBuffer
+    ) {
         MQTTEncoder.publish(
             version: form.version, topic: message.address, properties: message.properties(of: gateway.id), payload: message.body, qos: form.qos,
-            packetIdentifier: identifier, retain: form.retain, duplicate: isDuplicate, into: &output)
+            packetIdentifier: identifier.0, retain: form.retain, duplicate: identifier.isDuplicate, into: &output)
     }
 
     /// Many clients: encoded once for each form they need, and copied.
@@ -140,16 +163,16 @@ struct MQTTDeliveries: ~Copyable {
 
     @inline(never)
     private mutating func encodeOwn(
-        _ message: borrowing Message, _ form: Form, for delivery: Delivery, _ slot: UInt32, _ gateway: MQTTGateway, _ output: inout ByteBuffer
+        _ message: borrowing Message, _ form: Form, _ identifier: (UInt16, isDuplicate: Bool), for delivery: Delivery, _ slot: UInt32,
+        _ gateway: MQTTGateway, _ output: inout ByteBuffer
     ) {
-        let (identifier, isDuplicate) = identifier(for: delivery, gateway)
         prefix.removeAll()
         appendIdentifiers(delivery, gateway)
         let properties = message.properties(of: gateway.id)
         let isKnown = canAlias(message, form, delivery, gateway) && appendAlias(of: message.address, slot, gateway)
         MQTTEncoder.publish(
             version: .v5, topic: isKnown ? Span() : message.address, prefix: prefix.span, properties: properties, payload: message.body, qos: form.qos,
-            packetIdentifier: identifier, retain: form.retain, duplicate: isDuplicate, into: &output)
+            packetIdentifier: identifier.0, retain: form.retain, duplicate: identifier.isDuplicate, into: &output)
         // It was kept, so some of its expiry interval may be over.
         if message.header.expiry != .never, !delivery.message.isNone {
             lowerExpiry(of: message, properties, at: output.count - message.body.count - properties.count, gateway, &output)

@@ -50,9 +50,9 @@ extension MQTTGateway {
         _ connect: MQTTConnect, in bytes: Span<UInt8>, _ channel: MQTTServerChannel, _ machine: inout MQTTServerMachine,
         authentication: (method: [UInt8], data: [UInt8]?)?
     ) -> ConnectAnswer {
-        let assigned = connect.clientID.isEmpty ? Self.makeIdentifier() : []
+        let assigned = connect.clientID.isEmpty ? makeIdentifier() : []
         let clientID = connect.clientID.isEmpty ? assigned : bytes.at(connect.clientID).array
-        guard let (existing, owner) = claim(clientID, cleanStart: connect.cleanStart, for: { isAbandoned(connect, in: bytes, channel) }) else {
+        guard let (existing, owner, wasDefined) = claim(clientID, cleanStart: connect.cleanStart, for: { isAbandoned(connect, in: bytes, channel) }) else {
             return refuse(channel, &machine, .serverBusy, "its session has a newer connection")
         }
         guard owner == shard.number else {
@@ -67,10 +67,14 @@ extension MQTTGateway {
         (connack.authenticationMethod, connack.authenticationData) = (authentication?.method, authentication?.data)
         let lifetime = lifetime(connect)
         if connect.version == .v5, lifetime < .seconds(Int64(connect.sessionExpiry)) { connack.sessionExpiry = UInt32(lifetime.components.seconds) }
-        say(.connack(connack), &machine, channel.slot)
         counters.connectionsAccepted += 1
         log.info("client connected", metadata: ["client": clientID.span.text, "address": address(channel), "version": connect.version.name])
-        resume(session, &machine)
+        if wasDefined || isDefined(session) {
+            hold(connack, channel)
+        } else {
+            say(.connack(connack), &machine, channel.slot)
+            resume(session, &machine)
+        }
         return .accepted(session)
     }
 
@@ -83,18 +87,20 @@ extension MQTTGateway {
 
     private func address(_ channel: MQTTServerChannel) -> String { SocketAddress.peer(of: shard.loop.descriptor(of: channel.slot))?.description ?? "gone" }
 
-    static func makeIdentifier() -> [UInt8] {
+    private func makeIdentifier() -> [UInt8] {
         let digits = Array("0123456789abcdef".utf8)
-        return Array("auto-".utf8) + (0..<16).map { _ in digits[Int.random(in: 0..<16)] }
+        return Array("auto-".utf8) + (0..<16).map { _ in digits[Int(options.randomNumber() & 15)] }
     }
 
     /// The endpoint of this identity, if one goes on, and the shard it must be served on. A connection that speaks for it already
-    /// is sent away [MQTT-3.1.4-3]; a clean start ends what was there.
-    private func claim(_ clientID: [UInt8], cleanStart: Bool, for isAbandoned: () -> Bool) -> (EndpointID, UInt8)? {
+    /// is sent away [MQTT-3.1.4-3]; a clean start ends what was there. `wasDefined`: the journal knew of it.
+    private func claim(_ clientID: [UInt8], cleanStart: Bool, for isAbandoned: () -> Bool) -> (EndpointID, UInt8, wasDefined: Bool)? {
+        var wasDefined = false
         for _ in 0..<3 {
             let (owner, endpoint) = shard.router.claim(clientID.span, for: shard.number)
-            guard owner == shard.number, !endpoint.isNone else { return (.none, owner) }
+            guard owner == shard.number, !endpoint.isNone else { return (.none, owner, wasDefined) }
             let session = shard.core.value.gatewayState(of: endpoint)
+            wasDefined = wasDefined || isDefined(session)
             if sessions.value[session].reach.slot != 0 {
                 guard !isAbandoned() else { return nil }
                 takeOver(session)
@@ -102,7 +108,7 @@ extension MQTTGateway {
                 shard.perform { $0.deleteEndpoint(endpoint, into: &$1) }
                 remove(session)
             } else {
-                return (endpoint, owner)
+                return (endpoint, owner, wasDefined)
             }
         }
         return nil
@@ -134,6 +140,7 @@ extension MQTTGateway {
             let policy = options.queuePolicy(isDurable: lifetime > .zero)
             let endpoint = shard.core.value.openEndpoint(clientID.span, gateway: id, queue: policy, lifetime: lifetime)
             session = sessions.value.insert(MQTTSession(endpoint: endpoint, queue: shard.core.value.queue(of: endpoint)))
+            if lifetime > .zero { beginDefining(session, clientID) }
         } else {
             session = shard.core.value.gatewayState(of: existing)
         }
@@ -141,7 +148,8 @@ extension MQTTGateway {
         sessions.value[session].reach.version = connect.version
         sessions.value[session].reach.packetSizeMax = connect.packetSizeMax
         let endpoint = sessions.value[session].endpoint, queue = sessions.value[session].queue
-        shard.core.value.attach(endpoint, token: slot, gatewayState: session, lifetime: lifetime)
+        shard.core.value.attach(endpoint, token: slot, gatewayState: session, lifetime: lifetime, into: &shard.effects.value)
+        defineSession(session)
         sessions.value[session].window = min(options.receiveMaximum, connect.receiveMaximum)
         sessions.value[session].reach.takesAliases = channel.acceptAliases(min(connect.topicAliasMax, options.topicAliasMax))
         sessions.value[session].consumer = shard.core.value.addConsumer(to: queue, gateway: id, token: session, limit: window(session))
@@ -157,8 +165,10 @@ extension MQTTGateway {
         var cursor = MQTTPropertyCursor(will.properties, in: bytes)
         let expiry = cursor.first(.messageExpiryInterval).map { Duration.seconds(Int64($0.number)) }
         let message = Message(hub: hub, address: bytes.at(will.topic), properties: properties.span, body: bytes.at(will.payload), header: header)
+        let record = defineWill(message, delay: will.delaySeconds, lifetime: expiry, of: session)
         shard.core.value.setFarewell(
-            sessions.value[session].endpoint, message, delay: .seconds(Int64(will.delaySeconds)), lifetime: expiry)
+            sessions.value[session].endpoint, message, delay: .seconds(Int64(will.delaySeconds)), lifetime: expiry, record: record,
+            into: &shard.effects.value)
     }
 
     private func forwarded(_ properties: ByteRange, in bytes: Span<UInt8>, without left: MQTTPropertyIdentifier) -> [UInt8] {
@@ -170,15 +180,16 @@ extension MQTTGateway {
 
     /// What the client may not have got, again and in order, as far as its window goes; then what has come since. What it has
     /// received and not completed is released again.
-    private func resume(_ session: UInt32, _ machine: inout MQTTServerMachine) {
+    func resume(_ session: UInt32, _ machine: inout MQTTServerMachine) {
         let queue = sessions.value[session].queue, slot = sessions.value[session].reach.slot
-        for identifier in sessions.value[session].beginResuming(shard.core.value.held(in: queue)) {
-            say(.pubrel(packetIdentifier: identifier, reason: .success), &machine, slot)
-        }
-        shard.core.value.adoptReceived(by: sessions.value[session].consumer)
+        let received = sessions.value[session].beginResuming(shard.core.value.held(in: queue))
+        undefineFree(session)
+        for identifier in received { release(identifier, session, slot, &machine) }
+        let consumer = sessions.value[session].consumer
+        shard.core.value.adoptReceived(by: consumer)
         shard.perform {
             $0.setPresence(of: queue, true, limit: window(session), into: &$1)
-            $0.pump(queue, into: &$1)
+            $0.pause(consumer, false, into: &$1)
         }
     }
 
@@ -234,8 +245,12 @@ extension MQTTGateway {
     func closed(_ channel: MQTTServerChannel, _ reason: CloseReason) {
         connectionCount -= 1
         let session = channel.session
-        if session == 0, case .layerFailed(let failure) = reason { log.debug("TLS failed", metadata: ["address": address(channel), "reason": "\(failure)"]) }
+        if session == 0, case .layerFailed(let failure) = reason {
+            counters.handshakesFailed += 1
+            log.debug("TLS failed", metadata: ["address": address(channel), "reason": "\(failure)"])
+        }
         guard session != 0 else { return }
+        if channel.greeting != nil { forgetGreeting(of: channel) }
         channel.session = 0
         attachedCount -= 1
         let endpoint = sessions.value[session].endpoint
@@ -249,6 +264,7 @@ extension MQTTGateway {
         sessions.value[session].consumer = .none
         sessions.value[session].publisher = .none
         if !publisher.isNone { shard.core.value.closePublisher(publisher) }
+        forgetWaiting(session)
         shard.core.value.removeConsumer(consumer)
         let queue = sessions.value[session].queue
         shard.forget(queue, id, session)
@@ -256,10 +272,11 @@ extension MQTTGateway {
             $0.setPresence(of: queue, false, into: &$1)
             return $0.detach(endpoint, lost: reason != .finished, into: &$1)
         }
-        if isOver { remove(session) }
+        if isOver { remove(session) } else { defineSession(session, ended: shard.core.value.wallTime) }
     }
 
-    private func remove(_ session: UInt32) {
+    func remove(_ session: UInt32) {
+        endDefinitions(of: session)
         subscriptionCount -= Int(sessions.value[session].subscriptions)
         sessions.value.remove(session)
     }

@@ -15,13 +15,22 @@ extension MQTTGateway {
     ) {
         var reasons: [MQTTReason] = []
         while let (filter, wanted) = filters.next() { reasons.append(subscribe(session, identifier, bytes.at(filter).array, wanted)) }
-        say(.suback(packetIdentifier: packetIdentifier, reasons: reasons), &machine, slot)
+        answer(.suback(packetIdentifier: packetIdentifier, reasons: reasons), session, slot, &machine)
     }
 
     private func subscribe(_ session: UInt32, _ identifier: UInt32, _ filter: [UInt8], _ wanted: MQTTSubscriptionOptions) -> MQTTReason {
         let shared = Self.shared(filter)
         guard !options.deniedFilters.contains(shared?.pattern ?? filter) else { return .notAuthorized }
         guard sessions.value[session].subscriptions < options.subscriptionsMax else { return .quotaExceeded }
+        let record = defineSubscription(filter, wanted, identifier, of: session)
+        bind(session, identifier, filter, wanted, Self.replay(wanted.retainHandling), record: record)
+        return wanted.qos == 0 ? .grantedQoS0 : wanted.qos == 1 ? .grantedQoS1 : .grantedQoS2
+    }
+
+    /// `record`: the subscription's definition in the journal, which ends with it.
+    func bind(
+        _ session: UInt32, _ identifier: UInt32, _ filter: [UInt8], _ wanted: MQTTSubscriptionOptions, _ replay: RetainedReplay, record: JournalName
+    ) {
         var flags: BindingOptions.Flags = .sparesReserved
         if wanted.qos == 0 { flags.insert(.atMostOnce) }
         if wanted.qos == 2 { flags.insert(.exactlyOnce) }
@@ -30,19 +39,20 @@ extension MQTTGateway {
         let binding = BindingOptions(flags: flags, opaque: opaque, tag: identifier)
         let queue = sessions.value[session].queue
         let isNew =
-            if let (name, pattern) = shared {
+            if let (name, pattern) = Self.shared(filter) {
                 // Section 3.8.3.1: nothing that was retained is sent.
                 shard.perform {
-                    $0.join(name, hub, pattern, queue, binding, policy: options.queuePolicy(isDurable: isDurable(session)), limit: window(session), into: &$1)
+                    $0.join(
+                        name, hub, pattern, queue, binding, policy: options.queuePolicy(isDurable: isDurable(session)), limit: window(session),
+                        record: record, into: &$1)
                 }
             } else {
-                shard.core.value.bind(queue, to: hub, .address(filter), binding, replay: Self.replay(wanted.retainHandling))
+                shard.core.value.bind(queue, to: hub, .address(filter), binding, replay: replay, record: record)
             }
         if isNew {
             sessions.value[session].subscriptions += 1
             subscriptionCount += 1
         }
-        return wanted.qos == 0 ? .grantedQoS0 : wanted.qos == 1 ? .grantedQoS1 : .grantedQoS2
     }
 
     /// Section 3.8.3.1.
@@ -51,7 +61,10 @@ extension MQTTGateway {
     private func isDurable(_ session: UInt32) -> Bool { shard.core.value.policy(of: sessions.value[session].queue).isDurable }
 
     /// UNSUBSCRIBE.
-    func unsubscribe(_ session: UInt32, _ filters: consuming MQTTFilterCursor, _ bytes: Span<UInt8>) -> [MQTTReason] {
+    func unsubscribe(
+        _ session: UInt32, _ packetIdentifier: UInt16, _ filters: consuming MQTTFilterCursor, _ bytes: Span<UInt8>, _ slot: UInt32,
+        _ machine: inout MQTTServerMachine
+    ) {
         var reasons: [MQTTReason] = []
         let queue = sessions.value[session].queue
         while let (filter, _) = filters.next() {
@@ -68,7 +81,9 @@ extension MQTTGateway {
             }
             reasons.append(wasThere ? .success : .noSubscriptionExisted)
         }
-        return reasons
+        // Its UNSUBACK waits for them.
+        if isDefined(session) { shard.core.value.endBindings(into: &shard.effects.value) }
+        answer(.unsuback(packetIdentifier: packetIdentifier, reasons: reasons), session, slot, &machine)
     }
 
     /// `$share/NAME/FILTER` (section 4.8.2). The machine has seen that all of it is there. MQTT 3.1.1 knows nothing of it, but clients of

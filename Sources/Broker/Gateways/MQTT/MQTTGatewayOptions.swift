@@ -28,6 +28,8 @@ public struct MQTTGatewayOptions: Sendable {
     public var systemTopicsInterval = Duration.zero
     /// What `$SYS/broker/version` says.
     public var serverVersion = ""
+    /// What client identifiers are made of. A simulation gives its own.
+    public var randomNumber: @Sendable () -> UInt64 = { .random(in: .min ... .max) }
 
     public init() {}
 

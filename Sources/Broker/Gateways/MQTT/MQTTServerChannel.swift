@@ -14,8 +14,9 @@ final class MQTTServerChannel: Channel {
     private var aliases: MQTTTopicAliases?
     /// An enhanced authentication that goes on.
     var authentication: MQTTGateway.Authentication?
-    /// Output that a slow reader had not taken when its keep-alive last ran out.
-    private var leftWhenLastAsked = UInt32.max
+    /// CONNACK, while it waits for the disk; its machine takes nothing until then.
+    var greeting: MQTTConnack?
+    private var silence = PeerSilence()
 
     init(_ gateway: MQTTGateway) {
         self.gateway = gateway
@@ -45,7 +46,7 @@ final class MQTTServerChannel: Channel {
                 switch event {
                 case .publish(let publish):
                     publishes &+= 1
-                    if !gateway.publish(publish, in: bytes, channel, session, &machine) { end = gateway.disconnect(.topicAliasInvalid, slot, &machine) }
+                    if !gateway.publish(publish, in: bytes, channel, session, &machine) { end = gateway.unpublished(slot, &machine) }
                 case .puback(let identifier, _), .pubcomp(let identifier, _):
                     gateway.acknowledged(identifier, session)
                 case .pubrec(let identifier, let reason):
@@ -59,8 +60,7 @@ final class MQTTServerChannel: Channel {
                 case .subscribe(let identifier, let subscriptionIdentifier, let filters):
                     gateway.subscribe(session, identifier, subscriptionIdentifier, MQTTFilterCursor(subscribe: filters, in: bytes), bytes, slot, &machine)
                 case .unsubscribe(let identifier, let filters):
-                    let reasons = gateway.unsubscribe(session, MQTTFilterCursor(unsubscribe: filters, in: bytes), bytes)
-                    gateway.say(.unsuback(packetIdentifier: identifier, reasons: reasons), &machine, slot)
+                    gateway.unsubscribe(session, identifier, MQTTFilterCursor(unsubscribe: filters, in: bytes), bytes, slot, &machine)
                 case .pingreq: gateway.seen.value.answersSent &+= 1
                 case .disconnect(let reason, let expiry):
                     if session != 0 { gateway.disconnecting(session, expiry) }
@@ -108,16 +108,12 @@ final class MQTTServerChannel: Channel {
     func alias(for topic: Span<UInt8>) -> (alias: UInt16, isKnown: Bool)? { aliases?.alias(for: topic) }
 
     override func wake(on loop: EventLoop) {
-        // Its silence is ours while we do not read: because we hold it back, or because it reads slowly, but reads.
-        let left = UInt32(clamping: loop.unsentCount(slot))
-        let reads = loop.isBlocked(slot) && left < leftWhenLastAsked
-        leftWhenLastAsked = loop.isBlocked(slot) ? left : .max
-        if loop.isPaused(slot) || reads { return machine.heard(at: loop.now) }
+        if silence.isExcused(slot, on: loop) { return machine.heard(at: loop.now) }
         do { try loop.wake(&machine, slot: slot) } catch { gateway.violated(self, error) }
     }
 
     override func outputBlocked(_ blocked: Bool, on loop: EventLoop) {
-        if session != 0 { gateway.outputBlocked(session, blocked) }
+        if session != 0, greeting == nil { gateway.outputBlocked(session, blocked) }
     }
 
     override func closed(_ reason: CloseReason, on loop: EventLoop) { gateway.closed(self, reason) }

@@ -22,6 +22,8 @@ struct MQTTSession: ~Copyable {
     var publisher = PublisherID.none
     var reach = Reach()
     var subscriptions: UInt32 = 0
+    /// What the journal holds of it: its number in `MQTTGateway.definitions`; 0: nothing.
+    var definitions: UInt32 = 0
     /// QoS 1 and 2 messages that may be under way to the client.
     var window: UInt16 = .max
     private var lastIdentifier: UInt16 = 0
@@ -29,8 +31,8 @@ struct MQTTSession: ~Copyable {
     private var identifiers = PositionTable<UInt64>()
     /// Position -> packet identifier of what an earlier connection was given and did not acknowledge: it keeps its identifier.
     private var identifiersAgain: [UInt64: UInt16] = [:]
-    /// Packet identifiers of QoS 2 messages that the client has sent and not yet released.
-    private var unreleased = PositionTable<UInt8>()
+    /// Packet identifiers of QoS 2 messages that the client has sent and not yet released, and their definitions in the journal.
+    private var unreleased = PositionTable<JournalName>()
     private static let released: UInt64 = 1 << 63
 
     init(endpoint: EndpointID, queue: QueueID) {
@@ -88,15 +90,28 @@ struct MQTTSession: ~Copyable {
         return received
     }
 
+    /// It was under way before a restart.
+    mutating func restore(_ identifier: UInt16, at position: UInt64, isReceived: Bool) {
+        identifiers.insert(isReceived ? position | Self.released : position, at: UInt64(identifier))
+    }
+
+    /// Whether the identifier is in use.
+    func isInUse(_ identifier: UInt16) -> Bool { identifiers.value(at: UInt64(identifier)) != nil }
+
     // MARK: From the client
 
     /// A QoS 2 PUBLISH has come; false if it came before and was not released since [MQTT-4.3.3-10].
-    mutating func receive(_ identifier: UInt16) -> Bool {
+    mutating func receive(_ identifier: UInt16, as name: JournalName = .none) -> Bool {
         guard unreleased.value(at: UInt64(identifier)) == nil else { return false }
-        unreleased.insert(0, at: UInt64(identifier))
+        unreleased.insert(name, at: UInt64(identifier))
         return true
     }
 
-    /// PUBREL has come, or the message was refused; false if none of that identifier was received.
-    mutating func forget(_ identifier: UInt16) -> Bool { unreleased.remove(UInt64(identifier)) != nil }
+    /// What the journal calls it.
+    mutating func name(_ identifier: UInt16, _ name: JournalName) { _ = unreleased.update(UInt64(identifier)) { $0 = name } }
+
+    /// PUBREL has come, or the message was refused; nil if none of that identifier was received.
+    mutating func forget(_ identifier: UInt16) -> JournalName? { unreleased.remove(UInt64(identifier)) }
+
+    var unreleasedNames: [JournalName] { unreleased.positions.compactMap { unreleased.value(at: $0) } }
 }

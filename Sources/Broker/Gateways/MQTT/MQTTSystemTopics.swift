@@ -67,6 +67,11 @@ final class MQTTSystemTopics: Channel {
 
     override func wake(on loop: EventLoop) {
         guard loop.now >= next else { return }
+        // While the server starts, nothing may be published.
+        guard !gateway.shard.core.value.isJournaled || gateway.shard.hasJournal else {
+            next = loop.now + .milliseconds(10)
+            return
+        }
         next = loop.now + interval
         // An interval that nobody has answered is left out.
         guard awaited == 0 else { return }
@@ -134,7 +139,7 @@ final class MQTTSystemTopics: Channel {
         published[name] = value
         let topic = Array("$SYS/broker/\(name)".utf8), body = Array(value.utf8)
         let message = Message(
-            hub: gateway.hub, address: topic.span, properties: Span(), body: body.span, header: MessageHeader(origin: gateway.id, flags: .retained))
+            hub: gateway.hub, address: topic.span, properties: Span(), body: body.span, header: MessageHeader(origin: gateway.id, flags: [.retained, .passing]))
         _ = gateway.shard.publish(message, through: gateway)
     }
 }

@@ -48,12 +48,14 @@ int cl_unacknowledged(int fd);                          // bytes, and a FIN, tha
 int64_t cl_dropped(int fd);                             // what the kernel threw away because this socket's queue was full; -errno
 long cl_read(int fd, void *bytes, size_t count);
 long cl_write(int fd, const void *bytes, size_t count);
+long cl_send_file(int fd, int file, uint64_t offset, size_t count);  // bytes of a file to a socket, without this process seeing them
 int cl_shutdown_write(int fd);
 void cl_close(int fd);
 int cl_unlink_socket(const char *path);                 // removes a socket file; refuses any other kind of file
 int cl_open_spare(void);                                // /dev/null, the descriptor given up when none are left
 
 int64_t cl_monotonic_ns(void);
+int64_t cl_monotonic_rough_ns(void);                    // up to some milliseconds behind, for a few instructions
 int64_t cl_wall_ns(void);
 void *cl_reserve(size_t count);                         // address space that costs memory only where it is touched
 void cl_release(void *base, size_t count);
@@ -112,3 +114,35 @@ int64_t cl_process_cpu_ns(int process);                 // of all its threads
 long cl_read_small_file(const char *path, void *bytes, size_t capacity);
 int cl_write_file(const char *path, const void *bytes, size_t count);  // made anew
 long cl_list_numbers(const char *path, int *numbers, size_t capacity);  // names of a directory that are numbers: how many there are
+
+// CRC-32C (RFC 3720 B.4) of what came before, whose checksum is `crc` (0: nothing), and of `bytes`.
+uint32_t cl_crc32c(uint32_t crc, const void *bytes, size_t count);
+uint32_t cl_crc32c_by_table(uint32_t crc, const void *bytes, size_t count);  // the same, where the processor has no instruction for it
+
+// Files: blocking, never interrupted, -errno for a failure.
+enum { CL_FILE_WRITE = 1, CL_FILE_MAKE = 2, CL_FILE_EXCLUSIVE = 4, CL_FILE_DIRECTORY = 8 };
+int cl_file_open(const char *path, int flags, unsigned mode);  // for reading, if it is not for both; closed on exec
+long cl_file_read(int fd, void *bytes, size_t count, uint64_t offset);  // fewer only at the end of the file
+int cl_file_write(int fd, const void *bytes, size_t count, uint64_t offset);  // all of it
+int cl_file_write_zeros(int fd, uint64_t offset, uint64_t count);
+int cl_file_allocate(int fd, uint64_t offset, uint64_t count);
+int cl_file_truncate(int fd, uint64_t size);
+int cl_file_sync_data(int fd);
+int cl_file_sync(int fd);
+int64_t cl_file_size(int fd);
+typedef struct { uint64_t size, inode; int64_t modified_ns; int is_file, is_directory; } cl_file_state;
+int cl_file_examine(int fd, cl_file_state *state);
+int cl_file_open_beneath(int directory, const char *path);  // for reading; -EXDEV if the way leads out of the directory
+int cl_file_examine_beneath(int directory, const char *path, cl_file_state *state);  // the same, without opening what may block
+int cl_file_lock(int fd);                               // exclusive, until the descriptor is closed everywhere; -EAGAIN: another has it
+int cl_make_directory(const char *path, unsigned mode);
+int cl_rename(const char *from, const char *to);
+int cl_unlink(const char *path);
+int cl_list_directory(int fd, void (*body)(void *context, const char *name), void *context);  // without . and ..
+int cl_volume(const char *path, uint64_t *size, uint64_t *available);  // bytes; available to this user
+int cl_process_id(void);
+
+// Threads that wait for one another: a word that is 0 at first, and one thread that waits for it.
+void cl_name_thread(const char *name);                  // this thread, at most 15 bytes
+void cl_signal_raise(uint32_t *word);                   // costs a system call only when the other sleeps
+int cl_signal_wait(uint32_t *word, int64_t timeout_ns);  // 1: raised since it was last waited for, 0: the time is up; < 0 waits for ever

@@ -38,4 +38,25 @@ public enum Blocking {
             }
         }
     }
+
+    /// A path of at most 107 bytes, or "@name" for a name without a file.
+    public enum Unix {
+        /// Throws `refused` where nobody listens, `permissionDenied`, `timedOut`, `tooLong`.
+        public static func connect(
+            to path: String, options: StreamOptions = StreamOptions(), timeout: Duration = .seconds(10)
+        ) throws(NetError) -> BlockingConnection {
+            let address = try address(path, .connect)
+            return BlockingConnection(try StreamSocket.connect(to: address, options: options, until: .current + timeout), peer: address)
+        }
+
+        /// A file that a dead server left behind is replaced; it is removed with the listener. Throws `addressInUse`, `permissionDenied`, `tooLong`.
+        public static func listen(on path: String, options: StreamOptions = StreamOptions()) throws(NetError) -> BlockingListener {
+            BlockingListener(try BoundSocket(try address(path, .listen), options: options))
+        }
+
+        private static func address(_ path: String, _ phase: NetError.Phase) throws(NetError) -> SocketAddress {
+            guard let address = try Place.unix(path).address(phase: phase) else { throw NetError(.unresolvable, phase, path) }
+            return address
+        }
+    }
 }

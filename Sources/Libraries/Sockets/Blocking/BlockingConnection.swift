@@ -22,6 +22,8 @@ public struct BlockingConnection: ~Copyable {
     }
 
     public var local: SocketAddress? { SocketAddress.local(of: socket.descriptor) }
+    /// Who connected to a Unix socket, or listens at it; nil for TCP.
+    public var credentials: PeerCredentials? { PeerCredentials(descriptor: socket.descriptor) }
 
     // MARK: Reading
 

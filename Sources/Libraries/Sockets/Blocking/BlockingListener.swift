@@ -3,13 +3,16 @@ import MartletBytes
 public import MartletNet
 
 /// A listening TCP socket whose `accept` waits. Closed with its owner; who waits in its queue then is reset.
-public struct BlockingListener: ~Copyable {
+public struct BlockingListener: ~Copyable, Sendable {
     private let socket: AcceptingSocket
 
     init(_ socket: BoundSocket) { self.socket = AcceptingSocket(socket, blocks: true) }
 
     /// Where it really listens: port 0 became a number.
     public var address: SocketAddress { socket.address }
+
+    /// Removes the file of a Unix socket, so that nobody finds it any more; what waits in `accept` goes on.
+    public func removeFile() { socket.removeFile() }
 
     /// The next client. Out of descriptors, it waits until there is one. Throws `timedOut`; `other` for what the system refuses.
     public func accept(timeout: Duration? = nil) throws(NetError) -> BlockingConnection {

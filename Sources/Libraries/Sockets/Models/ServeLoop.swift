@@ -48,6 +48,9 @@ extension Service where Machine: ~Copyable {
     /// The machine's deadline, and when a client that takes nothing is cut off.
     @usableFromInline let times: Pinned<(machine: Instant, stall: Instant)>
     fileprivate var stallTimeout = Duration.zero
+    /// What was to be sent when `times.stall` was set.
+    private var unsentCount = 0
+    private var hasEnded = false
     fileprivate var left: ((CloseReason) -> Void)?
 
     @usableFromInline init(deadline: Instant, _ turn: @escaping Turn) {
@@ -66,12 +69,23 @@ extension Service where Machine: ~Copyable {
     override func receiveEnd(on loop: EventLoop) {
         do {
             _ = try turn(.end, Span(), self, loop)
-            loop.finish(self, .ended)
-        } catch { loop.finish(self, CloseReason(ending: error)) }
+        } catch { return loop.finish(self, CloseReason(ending: error)) }
+        if loop.unsentCount(slot) == 0 { return loop.finish(self, .ended) }
+        // It gets what it is owed, as long as it takes any of it.
+        hasEnded = true
+        times.value.machine = .never
+        expectProgress(on: loop)
+        loop.finishWriting(self)
     }
 
+    override func outputEnded(on loop: EventLoop) { loop.finish(self, .ended) }
+
     override func wake(on loop: EventLoop) {
-        if times.value.stall <= loop.now { return loop.close(self, .failed(timedOut)) }
+        if times.value.stall <= loop.now {
+            guard loop.unsentCount(slot) < unsentCount else { return loop.close(self, .failed(timedOut)) }
+            expectProgress(on: loop)
+        }
+        if hasEnded { return }
         do { _ = try turn(.deadline, Span(), self, loop) } catch { loop.finish(self, CloseReason(ending: error)) }
     }
 
@@ -82,7 +96,15 @@ extension Service where Machine: ~Copyable {
 
     override func secured(on loop: EventLoop) { times.value.stall = .never }
 
-    override func outputBlocked(_ blocked: Bool, on loop: EventLoop) { times.value.stall = blocked ? loop.now + stallTimeout : .never }
+    override func outputBlocked(_ blocked: Bool, on loop: EventLoop) {
+        if blocked { expectProgress(on: loop) } else if !hasEnded { times.value.stall = .never }
+    }
+
+    /// Some of what is to be sent must have left when the time is over.
+    private func expectProgress(on loop: EventLoop) {
+        unsentCount = loop.unsentCount(slot)
+        times.value.stall = loop.now + stallTimeout
+    }
 
     override func closed(_ reason: CloseReason, on loop: EventLoop) { left?(reason) }
 }

@@ -15,7 +15,7 @@ public enum ServerModel: String, CaseIterable, Sendable {
 
 /// What the models have in common, and what one of them needs.
 public struct ServeOptions: Sendable {
-    /// A client that takes nothing for so long while something is to be written is cut off.
+    /// A client that takes nothing for so long while something is to be written is cut off; so is one whose `layer` does not open in that time.
     /// 30 s: a phone changes its network in ten. (nginx `send_timeout` 60 s.)
     public var stallTimeout = Duration.seconds(30)
     /// How long a client that we end may take to end too, so that the last words are not destroyed by a reset. As `EventLoopLimits.linger`.

@@ -1,0 +1,3 @@
+@_exported public import MartletHTTPProtocol
+@_exported public import MartletNet
+@_exported public import MartletTLS
