@@ -74,7 +74,7 @@ struct WebSocketDeflateTests {
                 #expect(isRead)
             }
             // There is no compressor of 8 bits.
-            #expect(bits == 8 ? deflatedCount == 0 : deflatedCount > 5)
+            #expect(bits == 8 ? deflatedCount == 0 : deflatedCount > 0)
         }
     }
 
