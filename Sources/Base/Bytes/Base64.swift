@@ -15,6 +15,7 @@ public enum Base64 {
     }
 
     public static func append(_ bytes: Span<UInt8>, to buffer: inout ByteBuffer) {
+        guard !bytes.isEmpty else { return }
         let letters = alphabet.span
         buffer.write(capacity: (bytes.count + 2) / 3 * 4) { writer in
             var at = 0
@@ -34,6 +35,7 @@ public enum Base64 {
 
     /// False, with nothing appended, for what is not so written: bits that no byte has must be zero.
     public static func append(decoding text: Span<UInt8>, to buffer: inout ByteBuffer) -> Bool {
+        guard !text.isEmpty else { return true }
         guard text.count % 4 == 0 else { return false }
         var isValid = true
         let written = buffer.write(capacity: text.count / 4 * 3) { writer in
@@ -46,7 +48,7 @@ public enum Base64 {
                     guard let value = value(text[at + place]) else { return isValid = false }
                     bits |= value << (18 - 6 * place)
                 }
-                guard bits & (1 << (8 * padding)) - 1 == 0 else { return isValid = false }
+                guard bits & ((1 << (8 * padding)) - 1) == 0 else { return isValid = false }
                 for place in 0..<3 - padding { writer.write(UInt8(truncatingIfNeeded: bits >> (16 - 8 * place))) }
                 at += 4
             }
