@@ -29,7 +29,7 @@ func example(_ folder: String, needs: [Target.Dependency]) -> Target {
 let program: [Target.Dependency] = [
     "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTT",
     "MartletMQTTProtocol", "MartletServer", "MartletSockets", "MartletFramingProtocol", "MartletTLS", "MartletAMQP",
-    "MartletAMQPProtocol", "MartletFiles", "MartletJournal", "MartletHTTP",
+    "MartletAMQPProtocol", "MartletFiles", "MartletJournal", "MartletHTTP", "MartletJSON",
 ]
 
 let package = Package(
@@ -54,6 +54,7 @@ let package = Package(
         module("Settings", in: "Base/Settings", needs: ["CLinux", "CYAML"], unsafeRooms),
         module("Deflate", in: "Base/Deflate", needs: ["CZlib", "MartletBytes"], unsafeRooms),
         module("Metrics", in: "Base/Metrics"),
+        module("JSON", in: "Base/JSON", needs: ["MartletBytes"]),
 
         module("EventLoop", in: "IO/EventLoop", needs: ["CLinux", "MartletBytes", "MartletCollections"], unsafeRooms),
         module("Net", in: "IO/Net", needs: ["CLinux", "MartletBytes", "MartletEventLoop"], unsafeRooms),
@@ -68,6 +69,9 @@ let package = Package(
         module("WebSocketProtocol", in: "Protocols/WebSocket", needs: ["MartletBytes", "MartletDeflate"]),
 
         module("Driver", in: "Libraries/Driver", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
+        module(
+            "WebSocketLayer", in: "Libraries/WebSocketLayer",
+            needs: ["MartletBytes", "MartletEventLoop", "MartletHTTPProtocol", "MartletWebSocketProtocol"]),
         module("Client", in: "Libraries/Client", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module(
             "MQTT", in: "Libraries/MQTT",
@@ -109,7 +113,7 @@ let package = Package(
             needs: [
                 "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletCore", "MartletJournal",
                 "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletAMQPGateway", "MartletAMQPProtocol", "MartletSockets",
-                "MartletHTTP", "MartletMetrics",
+                "MartletHTTP", "MartletMetrics", "MartletWebSocketLayer", "MartletWebSocketProtocol",
             ]),
 
         .executableTarget(name: "martlet", dependencies: program, path: "Sources/Apps/martlet", swiftSettings: safeRooms),
@@ -161,7 +165,7 @@ let package = Package(
         .testTarget(name: "SimulationTests", dependencies: ["MartletSimulation"], path: "Tests/Simulation/Tests", swiftSettings: unsafeRooms),
 
         .target(name: "MartletTestSupport", dependencies: ["MartletFiles"], path: "Tests/Support", swiftSettings: unsafeRooms),
-        tests("Base", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletLogging", "MartletMetrics", "MartletSettings"]),
+        tests("Base", needs: ["CLinux", "MartletBytes", "MartletCollections", "MartletJSON", "MartletLogging", "MartletMetrics", "MartletSettings"]),
         tests(
             "IO",
             needs: [

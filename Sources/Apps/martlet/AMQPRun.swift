@@ -1,4 +1,5 @@
 import MartletAMQP
+import MartletBytes
 import MartletLogging
 
 /// What `martlet amqp publish|consume|get` do. Each answers the exit code; the sentence about a failure is already on stderr.
@@ -162,7 +163,7 @@ extension JSONValue {
         if let text = String(validating: body, as: UTF8.self) {
             members.append(("body", .text(text)))
         } else {
-            members.append(("body_base64", .text(Self.base64(body))))
+            members.append(("body_base64", .text(Base64.text(body))))
         }
         self = .object(members)
     }
@@ -184,17 +185,5 @@ extension JSONValue {
         add("user_id", properties.userID)
         add("app_id", properties.appID)
         self = .object(members)
-    }
-
-    /// RFC 4648 section 4.
-    static func base64(_ bytes: [UInt8]) -> String {
-        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-        var output: [UInt8] = []
-        for start in stride(from: 0, to: bytes.count, by: 3) {
-            let piece = bytes[start..<min(start + 3, bytes.count)]
-            let bits = piece.reduce(0) { $0 << 8 | UInt32($1) } << UInt32(8 * (3 - piece.count))
-            for index in 0..<4 { output.append(index > piece.count ? UInt8(ascii: "=") : alphabet[Int(bits >> UInt32(18 - 6 * index) & 63)]) }
-        }
-        return String(decoding: output, as: UTF8.self)
     }
 }

@@ -10,7 +10,7 @@ extension Arguments {
             let value = Array(text[text.index(after: equals)...].utf8)
             if name.hasSuffix(":") {
                 name = name.dropLast()
-                var parser = JSONParser(value)
+                let parser = JSONParser(value)
                 guard let json = parser.whole() else { throw .usage("\(flag) \(text): what follows := is not JSON") }
                 table.fields.append(.init(Array(name.utf8), AMQPValue(json)))
             } else {

@@ -79,7 +79,7 @@ enum HTTPArguments {
     }
 
     private static func json(_ bytes: [UInt8], of word: String) throws(CommandFailure) -> JSONValue {
-        var parser = JSONParser(bytes)
+        let parser = JSONParser(bytes)
         guard let value = parser.whole() else { throw .usage("http: what stands behind := in \"\(word)\" is no JSON; for a text say k=v") }
         return value
     }

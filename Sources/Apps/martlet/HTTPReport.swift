@@ -55,7 +55,7 @@ struct HTTPReport {
 
     /// Content that is JSON is there as what it is, other text as text; what is neither as a list of numbers is of no use, so its length alone.
     func json(_ response: HTTPClientResponse, _ content: [UInt8]) -> [UInt8] {
-        var parser = JSONParser(content)
+        let parser = JSONParser(content)
         let isJSON = response.fields["content-type"]?.contains("json") == true
         let body: JSONValue
         if isJSON, let value = parser.whole() {

@@ -17,7 +17,7 @@ enum MQTTMessageJSON {
         if payloadAsText {
             members.append(("payload", .bytes(Array(message.payload.prefix { $0 != 0 }))))
         } else {
-            var parser = JSONParser(message.payload)
+            let parser = JSONParser(message.payload)
             guard let value = parser.whole() else { return nil }
             members.append(("payload", value))
         }

@@ -19,12 +19,13 @@ struct OperatorEndpoints: Sendable {
         /health/live   200 as long as the process answers
         /health/ready  200 while messages are taken, else 503 with the reasons
         /metrics       for Prometheus
+        /mqtt          MQTT over WebSocket
 
         """
 
     var router: HTTPRouter {
         var router = HTTPRouter()
-        router.directions = "there are /health/live, /health/ready and /metrics"
+        router.directions = "there are /health/live, /health/ready, /metrics and /mqtt"
         router.get("/") { _ in .text(Self.listing) }
         router.get("/health/live") { _ in Self.fresh(.json("{\"status\":\"live\"}\n")) }
         router.get("/health/ready") { _ in Self.fresh(await ready()) }

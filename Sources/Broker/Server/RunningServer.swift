@@ -75,16 +75,18 @@ public final class RunningServer: Sendable {
     }
 
     private static func httpServer(
-        on loops: [EventLoop], _ configuration: ServerConfiguration, _ router: Router, _ phase: ServerPhase, _ log: Logger
+        on loops: [EventLoop], _ configuration: ServerConfiguration, _ topology: Router, _ phase: ServerPhase, _ log: Logger
     ) -> HTTPEmbeddedServer {
         var options = HTTPServerOptions()
         options.logger = log.labelled("http")
         let start = ContinuousClock.now, started = Double(loops[0].wallTime().milliseconds) / 1000
         let endpoints = OperatorEndpoints(phase: phase, survey: Survey(loops: loops), authenticate: configuration.authenticate) { loops in
             ServerFigures(
-                loops, version: version, uptime: ContinuousClock.now - start, started: started, router: router, files: phase.directory?.counters)
+                loops, version: version, uptime: ContinuousClock.now - start, started: started, router: topology, files: phase.directory?.counters)
         }
-        return HTTPEmbeddedServer(on: loops, options: options, endpoints.router)
+        var router = endpoints.router
+        WebSocketEndpoints(origins: WebSocketOriginRule(configuration.webSocket.origins)).add(to: &router)
+        return HTTPEmbeddedServer(on: loops, options: options, router)
     }
 
     /// Reads the listeners' certificates, keys and authorities again, for connections to come: those that are there keep what they have.

@@ -42,6 +42,7 @@ public struct ServerConfiguration: Sendable, Equatable {
     public var virtualHosts: [String] = []
     public var mqtt = MQTTSettings()
     public var amqp = AMQPSettings()
+    public var webSocket = WebSocketSettings()
     /// With everything in memory: how long a journal that keeps nothing takes to answer, so that clients can be tried against a
     /// disk's delays. `nil`: nothing waits.
     public var journalLatency: Duration?
@@ -98,6 +99,7 @@ extension ServerConfiguration {
         virtualHosts = try settings.value(of: Self.virtualHostsKey)
         mqtt = try MQTTSettings(settings)
         amqp = try AMQPSettings(settings)
+        webSocket = try WebSocketSettings(settings)
         let latency = try settings.value(of: Self.journalLatencyKey)
         journalLatency = latency == .zero ? nil : latency
         try check(settings)
@@ -162,7 +164,7 @@ extension ServerConfiguration {
         [
             listenKey.declaration, dataKey.declaration, memoryKey.declaration, usersKey.declaration, allowAnonymousKey.declaration, loopsKey.declaration,
             logLevelKey.declaration, graceKey.declaration, virtualHostsKey.declaration, journalLatencyKey.declaration,
-        ] + JournalSettings.declarations + MQTTSettings.declarations + AMQPSettings.declarations
+        ] + JournalSettings.declarations + MQTTSettings.declarations + AMQPSettings.declarations + WebSocketSettings.declarations
     }
 }
 

@@ -11,6 +11,8 @@ public struct LayerFailure: Error, Equatable, Sendable, CustomStringConvertible 
         case certificateRequired
         /// The two sides did not agree, or one of them does not speak the protocol.
         case handshakeFailed
+        /// The server does not go on in the layer's protocol.
+        case upgradeRefused
         /// The stream ended without the layer's farewell: what came before may not be all.
         case truncated
         /// What came after the handshake is broken.

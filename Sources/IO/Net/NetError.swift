@@ -76,10 +76,12 @@ public struct NetError: Error, Sendable, Equatable {
             case .certificateUntrusted: .certificateUntrusted
             case .certificateRequired: .certificateRequired
             case .handshakeFailed, .protocolError: .tls
+            case .upgradeRefused: .other
             case .truncated: .truncated
             }
         let isHandshake = failure.isAboutCertificate || failure.kind == .handshakeFailed
-        self.init(kind, isHandshake ? .handshake : phase, address, elapsed: elapsed, detail: failure.text)
+        let phase: Phase = isHandshake ? .handshake : failure.kind == .upgradeRefused ? .connect : phase
+        self.init(kind, phase, address, elapsed: elapsed, detail: failure.text)
     }
 
     /// The system's words for a number.

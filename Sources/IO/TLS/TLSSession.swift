@@ -71,5 +71,8 @@ public struct TLSCertificate: Sendable, Equatable {
 
 extension EventLoop {
     /// What TLS has agreed on for a connection; `nil` without TLS, and before `Channel.secured`.
-    public func tlsSession(of slot: UInt32) -> TLSSession? { (layer(of: slot) as? TLSLayer)?.session }
+    public func tlsSession(of slot: UInt32) -> TLSSession? {
+        let layer = layer(of: slot)
+        return (((layer as? StackedLayer)?.bottom ?? layer) as? TLSLayer)?.session
+    }
 }

@@ -7,7 +7,7 @@ extension HTTPRequest {
         let values = fields.values(of: "Authorization")
         guard values.count == 1 else { return nil }
         let words = values[0].split(separator: " ", maxSplits: 1)
-        guard words.count == 2, words[0].lowercased() == "basic", let bytes = HTTPCredentials.bytes(base64: Array(words[1].drop { $0 == " " }.utf8)) else {
+        guard words.count == 2, words[0].lowercased() == "basic", let bytes = Base64.bytes(Array(words[1].drop { $0 == " " }.utf8)) else {
             return nil
         }
         guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")) else { return nil }

@@ -1,4 +1,4 @@
-"""A paho-mqtt client of either major version: `paho_peer.py HOST PORT 311|5 QOS TOPIC`. Prints what it saw as one JSON object.
+"""A paho-mqtt client of either major version: `paho_peer.py HOST PORT 311|5 QOS TOPIC [websockets] [CAFILE]`. Prints what it saw as one JSON object.
 
 Subscribes to TOPIC/+ and TOPIC/gone, publishes, unsubscribes from TOPIC/gone, publishes again, stays silent for longer than its keep-alive.
 """
@@ -12,10 +12,16 @@ import paho.mqtt.client as mqtt
 
 host, port, version, qos, topic = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5]
 protocol = {"311": mqtt.MQTTv311, "5": mqtt.MQTTv5}[version]
+transport = "websockets" if "websockets" in sys.argv[6:] else "tcp"
 if hasattr(mqtt, "CallbackAPIVersion"):
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="paho" + topic, protocol=protocol)
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="paho" + topic, protocol=protocol, transport=transport)
 else:
-    client = mqtt.Client(client_id="paho" + topic, protocol=protocol)
+    client = mqtt.Client(client_id="paho" + topic, protocol=protocol, transport=transport)
+
+if transport == "websockets":
+    client.ws_set_options(path="/mqtt")
+if sys.argv[-1].endswith(".pem"):
+    client.tls_set(ca_certs=sys.argv[-1])
 
 seen = {"connected": 0, "disconnected": 0, "messages": []}
 changed = threading.Condition()
