@@ -65,6 +65,7 @@ let package = Package(
         module("FramingProtocol", in: "Protocols/Framing", needs: ["MartletBytes"]),
         module("AMQPProtocol", in: "Protocols/AMQP", needs: ["MartletBytes"]),
         module("HTTPProtocol", in: "Protocols/HTTP", needs: ["MartletBytes"]),
+        module("WebSocketProtocol", in: "Protocols/WebSocket", needs: ["MartletBytes", "MartletDeflate"]),
 
         module("Driver", in: "Libraries/Driver", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module("Client", in: "Libraries/Client", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
@@ -163,8 +164,18 @@ let package = Package(
                 "CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletFiles", "MartletPipe", "MartletTLS", "MartletSockets",
                 "MartletTestSupport",
             ]),
-        tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol", "MartletAMQPProtocol", "MartletHTTPProtocol"]),
-        tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol", "MartletAMQPProtocol", "MartletHTTPProtocol"]),
+        tests(
+            "Laws",
+            needs: [
+                "MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol", "MartletAMQPProtocol", "MartletHTTPProtocol", "MartletWebSocketProtocol",
+                "MartletDeflate",
+            ]),
+        tests(
+            "Protocols",
+            needs: [
+                "MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol", "MartletAMQPProtocol", "MartletHTTPProtocol", "MartletWebSocketProtocol",
+                "MartletDeflate",
+            ]),
         tests(
             "Libraries",
             needs: [

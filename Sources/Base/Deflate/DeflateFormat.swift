@@ -7,11 +7,12 @@ public enum DeflateFormat: Sendable {
     /// Nothing (RFC 1951).
     case raw
 
-    var window: Int32 {
+    /// As zlib wants to be told of it.
+    func window(_ bits: Int) -> Int32 {
         switch self {
-        case .gzip: 31
-        case .zlib: 15
-        case .raw: -15
+        case .gzip: Int32(bits) + 16
+        case .zlib: Int32(bits)
+        case .raw: -Int32(bits)
         }
     }
 }

@@ -1,7 +1,7 @@
 import CZlib
 public import MartletBytes
 
-/// Compresses a stream piece by piece (zlib). About 256 KiB of memory: to be kept and `reset` rather than made again.
+/// Compresses a stream piece by piece (zlib). About 256 KiB of memory unless told to make do with less: to be kept and `reset` rather than made again.
 ///
 /// Not here: which format a peer understands, and whether compressing is worth it.
 public struct Deflater: ~Copyable {
@@ -17,11 +17,12 @@ public struct Deflater: ~Copyable {
 
     private let stream: UnsafeMutablePointer<z_stream>
 
-    /// `level`: 1 fast to 9 small. Nil if there is no memory.
-    public init?(_ format: DeflateFormat, level: Int = 6) {
+    /// `level`: 1 fast to 9 small. `windowBits`, 9 to 15: the exponent of how far back repetitions are looked for, at
+    /// 4 bytes of memory for each (128 KiB at 15). `memoryLevel`, 1 to 9: the exponent of the tables' size (128 KiB at 8). Nil if there is no memory, or for other numbers.
+    public init?(_ format: DeflateFormat, level: Int = 6, windowBits: Int = 15, memoryLevel: Int = 8) {
         stream = .allocate(capacity: 1)
         stream.initialize(to: z_stream())
-        guard cz_begin_deflate(stream, Int32(level), format.window) == Z_OK else {
+        guard cz_begin_deflate(stream, Int32(level), format.window(windowBits), Int32(memoryLevel)) == Z_OK else {
             stream.deallocate()
             return nil
         }

@@ -14,11 +14,11 @@ public struct Inflater: ~Copyable {
     /// The stream's end was seen.
     public private(set) var isFinished = false
 
-    /// Nil if there is no memory.
-    public init?(_ format: DeflateFormat) {
+    /// `windowBits`, 8 to 15: at least the compressor's. Nil if there is no memory, or for other numbers.
+    public init?(_ format: DeflateFormat, windowBits: Int = 15) {
         stream = .allocate(capacity: 1)
         stream.initialize(to: z_stream())
-        guard cz_begin_inflate(stream, format.window) == Z_OK else {
+        guard cz_begin_inflate(stream, format.window(windowBits)) == Z_OK else {
             stream.deallocate()
             return nil
         }
@@ -29,8 +29,24 @@ public struct Inflater: ~Copyable {
         stream.deallocate()
     }
 
-    /// Decompresses `bytes` and appends what comes out, at most `limit` bytes. What follows the stream's end is not looked at.
-    public mutating func append(_ bytes: Span<UInt8>, limit: Int, into output: inout ByteBuffer) throws(Failure) {
+    /// Between two blocks: nothing was begun that is not whole.
+    public var isBetweenBlocks: Bool { cz_is_between_blocks(stream) != 0 }
+
+    /// Begins another stream of the same kind.
+    public mutating func reset() {
+        inflateReset(stream)
+        isFinished = false
+    }
+
+    /// Begins another stream that may repeat what this one held: after the end of a raw one that others follow.
+    public mutating func goOn() {
+        cz_reset_inflate_keep(stream)
+        isFinished = false
+    }
+
+    /// Decompresses `bytes` and appends what comes out, at most `limit` bytes. What follows the stream's end is not looked at: answers how many were.
+    @discardableResult
+    public mutating func append(_ bytes: Span<UInt8>, limit: Int, into output: inout ByteBuffer) throws(Failure) -> Int {
         let failure = bytes.withUnsafeBufferPointer { source -> Failure? in
             stream.pointee.next_in = UnsafeMutablePointer(mutating: source.baseAddress)
             stream.pointee.avail_in = UInt32(source.count)
@@ -38,7 +54,7 @@ public struct Inflater: ~Copyable {
             var left = limit
             while !isFinished {
                 // One byte more than is allowed tells an exact fit from too much.
-                let room = min(left + 1, 65536)
+                let room = min(left + 1, max(1024, min(65536, max(source.count * 4, limit - left))))
                 stream.pointee.next_out = output.reserve(room).assumingMemoryBound(to: UInt8.self)
                 stream.pointee.avail_out = UInt32(room)
                 let result = inflate(stream, Z_NO_FLUSH), made = room - Int(stream.pointee.avail_out)
@@ -51,5 +67,6 @@ public struct Inflater: ~Copyable {
             return nil
         }
         if let failure { throw failure }
+        return bytes.count - Int(stream.pointee.avail_in)
     }
 }
