@@ -11,18 +11,18 @@ package protocol HTTPSuccession: Sendable {
     func run() async
 }
 
-/// A connection that has left HTTP behind and still counts among its server's.
-package struct HTTPSeat {
-    let home: HTTPServerLoop
+/// A connection that has left HTTP behind and still counts among its server's. What it answers, it answers on the connection's loop.
+package struct HTTPSeat: Sendable {
+    let home: LoopBound<HTTPServerLoop>
 
-    /// The connection has ended. Once, on the loop.
-    package func leave() { home.left() }
+    /// The connection has ended. Once.
+    package func leave() { home().left() }
 
     /// The server is ending.
-    package var isStopping: Bool { home.server.isStopping }
+    package var isStopping: Bool { home().server.isStopping }
 
     /// Where what goes wrong is told.
-    package var logger: Logger { home.server.options.logger }
+    package var logger: Logger { home().server.options.logger }
 }
 
 /// A channel with a seat: told of its server's end.
@@ -57,7 +57,7 @@ extension HTTPServerChannel {
     private func pass(to succession: any HTTPSuccession, _ runner: TaskMark?, on loop: EventLoop) -> Bool {
         guard slot != 0, closeReason == nil, let peer = connection?.peer else { return false }
         connection = nil
-        succession.take(loop.surrender(self), from: peer, HTTPSeat(home: home), runner: runner, on: loop)
+        succession.take(loop.surrender(self), from: peer, HTTPSeat(home: LoopBound(home, on: loop)), runner: runner, on: loop)
         return true
     }
 }
@@ -66,7 +66,7 @@ extension HTTPServerLoop {
     /// The channels of other protocols that took connections over.
     var successors: [any HTTPSuccessor] {
         loop.channels(of: Channel.self).compactMap { channel in
-            guard let successor = channel as? any HTTPSuccessor, successor.seat?.home === self else { return nil }
+            guard let successor = channel as? any HTTPSuccessor, successor.seat?.home() === self else { return nil }
             return successor
         }
     }

@@ -2,6 +2,7 @@ internal import MartletBytes
 internal import MartletDriver
 internal import MartletEventLoop
 internal import MartletHTTP
+internal import MartletLogging
 internal import Synchronization
 
 /// A connection on its loop: takes messages out of the bytes for its task or its callbacks, and closes it in good order.
@@ -21,6 +22,8 @@ final class WebSocketChannel: Channel, HTTPSuccessor {
         static let hasUnused = State(rawValue: 8)
         static let isClient = State(rawValue: 16)
         static let isReceiving = State(rawValue: 32)
+        /// Both sides agreed on permessage-deflate.
+        static let deflates = State(rawValue: 64)
     }
 
     let home: WebSocketHome
@@ -45,20 +48,21 @@ final class WebSocketChannel: Channel, HTTPSuccessor {
     /// Pings that are answered while the answers do not leave.
     private static let answersMax: UInt32 = 1_000
 
-    init(_ opening: WebSocketOpening, _ core: WebSocketCore?, isClient: Bool, home: WebSocketHome) {
+    init(_ opening: WebSocketOpening, isClient: Bool, home: WebSocketHome) {
         self.home = home
-        self.core = core
         peer = opening.peer
         seat = opening.seat
         number = home.nextNumber()
         subprotocol = opening.agreement.subprotocol
         machine = Pinned(opening.machine(isClient: isClient, home))
-        machine.value.holdsFarewell = core != nil
         if isClient { state.insert(.isClient) }
+        if opening.agreement.deflate != nil { state.insert(.deflates) }
     }
 
-    /// It is on its loop.
-    func begin(on loop: EventLoop) {
+    /// It is on its loop. `core`: nil for callbacks.
+    func begin(_ core: WebSocketCore?, on loop: EventLoop) {
+        self.core = core
+        machine.value.holdsFarewell = core != nil
         home.seen.value.opened += 1
         home.seen.value.connections += 1
         if seat?.isStopping == true { stop(on: loop) }
@@ -98,16 +102,31 @@ final class WebSocketChannel: Channel, HTTPSuccessor {
         home.seen.value.bytesReceived &+= UInt64(range.count)
         // After this side's Close nobody is told what still comes.
         guard machine.value.maySend else { return }
-        let content = machine.value.content.at(range)
         if let core {
-            guard core.put(WebSocketMessage(kind, content)) else { return }
+            guard core.put(Self.message(machine.value, kind, range)) else { return }
             state.insert(.isFull)
             loop.pauseReading(slot, true)
         } else {
-            home.events?.received(WebSocketPeer(channel: self, loop: loop), kind, content)
+            if let events = home.events { Self.show(machine.value, kind, range, to: events, WebSocketPeer(channel: self, loop: loop)) }
             if slot != 0, loop[output: slot].count > Self.highWater { hold(on: loop) }
         }
     }
+
+    private static func message(_ machine: borrowing WebSocketMachine, _ kind: WebSocketMessageKind, _ range: ByteRange) -> WebSocketMessage {
+        WebSocketMessage(kind, machine.content.at(range))
+    }
+
+    /// The callback may send: that leaves the machine's content as it is.
+    @inline(__always)
+    private static func show(
+        _ machine: borrowing WebSocketMachine, _ kind: WebSocketMessageKind, _ range: ByteRange, to events: WebSocketEvents, _ peer: WebSocketPeer
+    ) {
+        events.received(peer, kind, machine.content.at(range))
+    }
+
+    private static func text(_ machine: borrowing WebSocketMachine, _ range: ByteRange) -> String { machine.content.at(range).text }
+
+    private static func number(_ machine: borrowing WebSocketMachine, _ range: ByteRange) -> UInt64 { machine.content.at(range).uint64(at: 0) }
 
     /// More answers wait than the peer takes.
     private func hold(on loop: EventLoop) {
@@ -128,7 +147,7 @@ final class WebSocketChannel: Channel, HTTPSuccessor {
 
     private func notePong(_ range: ByteRange) {
         guard let more, !more.pings.isEmpty, range.count == 8 else { return }
-        let id = machine.value.content.at(range).uint64(at: 0)
+        let id = Self.number(machine.value, range)
         // A pong stands for all pings before it (RFC 6455 section 5.5.3).
         for ping in more.pings where ping.id <= id { ping.answer.resume(returning: true) }
         more.pings.removeAll { $0.id <= id }
@@ -139,7 +158,7 @@ final class WebSocketChannel: Channel, HTTPSuccessor {
         if let own = more.close {
             more.close = WebSocketClose(own.code, own.reason, by: .here, isClean: true)
         } else {
-            more.close = WebSocketClose(code, machine.value.content.at(reason).text, by: .peer, isClean: true)
+            more.close = WebSocketClose(code, Self.text(machine.value, reason), by: .peer, isClean: true)
         }
         core?.note(more.close)
     }

@@ -81,7 +81,7 @@ extension WebSocketConnection {
         on address: String, options: WebSocketServerOptions = WebSocketServerOptions(), ready: (@Sendable (SocketAddress) -> Void)? = nil,
         _ handler: @escaping WebSocketHandler
     ) async throws(NetError) {
-        try await serve(on: address, options, ready, WebSocketEndpoint(options.webSocket, origins: options.origins, handler))
+        try await serve(on: address, options, ready, WebSocketEndpoint(options: options.webSocket, origins: options.origins, handler))
     }
 
     /// The same with callbacks instead of a task for each connection.
@@ -89,7 +89,7 @@ extension WebSocketConnection {
         on address: String, options: WebSocketServerOptions = WebSocketServerOptions(), ready: (@Sendable (SocketAddress) -> Void)? = nil,
         events: WebSocketEvents
     ) async throws(NetError) {
-        try await serve(on: address, options, ready, WebSocketEndpoint(options.webSocket, origins: options.origins, events: events))
+        try await serve(on: address, options, ready, WebSocketEndpoint(options: options.webSocket, origins: options.origins, events: events))
     }
 
     private static func serve(

@@ -52,6 +52,8 @@ final class WebSocketCore: Sendable {
     }
 
     let loop: EventLoop
+    /// The channel's.
+    let number: UInt64
     let receiveLimit: Int
     let shared = Mutex(Shared())
     /// There may be something in the outbox: looked at without the lock, by who was told of it by other means.
@@ -75,9 +77,11 @@ final class WebSocketCore: Sendable {
         fields = opening.fields
         let place = WebSocketPlace()
         bound = LoopBound(place, on: home.loop)
-        let channel = WebSocketChannel(opening, self, isClient: isClient, home: home)
+        let channel = WebSocketChannel(opening, isClient: isClient, home: home)
         place.channel = channel
+        number = channel.number
         guard home.loop.add(channel, transport) != nil else { return nil }
+        channel.begin(self, on: home.loop)
     }
 
     /// On the loop; nil once it has ended.
@@ -90,6 +94,20 @@ final class WebSocketCore: Sendable {
         } else {
             loop.execute { [self] loop in if let channel { body(channel, loop) } }
         }
+    }
+
+    /// The same, and waits for it; at once on the loop.
+    func run(_ body: @escaping @Sendable (WebSocketChannel, EventLoop) -> Void) async {
+        if loop.isCurrent {
+            if let channel { body(channel, loop) }
+            return
+        }
+        let done = Once<Void>()
+        loop.execute { [self] loop in
+            if let channel { body(channel, loop) }
+            done.resume(returning: ())
+        }
+        await done.wait()
     }
 
     // MARK: The loop's side

@@ -1,6 +1,7 @@
 internal import MartletBytes
 internal import MartletEventLoop
 public import MartletHTTP
+internal import MartletLogging
 public import MartletWebSocketProtocol
 internal import Synchronization
 
@@ -21,12 +22,12 @@ public final class WebSocketEndpoint: Sendable {
     private let refused = Atomic<UInt64>(0)
 
     /// `handler` has each connection, in a task.
-    public convenience init(_ options: WebSocketOptions = .server, origins: WebSocketOrigins = .local, _ handler: @escaping WebSocketHandler) {
+    public convenience init(options: WebSocketOptions = .server, origins: WebSocketOrigins = .local, _ handler: @escaping WebSocketHandler) {
         self.init(options, origins, .handler(handler))
     }
 
     /// `events` are told of all connections, on their loops, without tasks: an idle one costs less than 1 KiB.
-    public convenience init(_ options: WebSocketOptions = .server, origins: WebSocketOrigins = .local, events: WebSocketEvents) {
+    public convenience init(options: WebSocketOptions = .server, origins: WebSocketOrigins = .local, events: WebSocketEvents) {
         self.init(options, origins, .events(events))
     }
 

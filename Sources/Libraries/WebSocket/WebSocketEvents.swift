@@ -1,6 +1,6 @@
 internal import MartletBytes
-public import MartletHTTP
 internal import MartletEventLoop
+public import MartletHTTP
 public import MartletWebSocketProtocol
 
 /// A server without tasks: callbacks on the connections' loops. What they share between loops they guard themselves; they must not block.

@@ -1,5 +1,6 @@
 internal import MartletBytes
 internal import MartletEventLoop
+internal import MartletLogging
 
 /// What the connections of one endpoint, or one client, on one loop share. Confined to that loop.
 final class WebSocketHome {

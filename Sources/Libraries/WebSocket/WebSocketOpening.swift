@@ -1,6 +1,7 @@
 internal import MartletBytes
 internal import MartletEventLoop
 internal import MartletHTTP
+internal import MartletLogging
 internal import Synchronization
 
 /// A connection behind its handshake.
@@ -43,9 +44,9 @@ final class WebSocketAdmission: HTTPSuccession {
         let home = endpoint.home(on: loop, seat.logger)
         if let events = home.events {
             let opening = WebSocketOpening(agreement: agreement, peer: peer, target: "", fields: HTTPFields(), seat: seat)
-            let channel = WebSocketChannel(opening, nil, isClient: false, home: home)
+            let channel = WebSocketChannel(opening, isClient: false, home: home)
             guard loop.add(channel, transport) != nil else { return seat.leave() }
-            channel.begin(on: loop)
+            channel.begin(nil, on: loop)
             if channel.slot != 0 { events.opened(WebSocketPeer(channel: channel, loop: loop), request) }
         } else {
             let opening = WebSocketOpening(agreement: agreement, peer: peer, target: request.target, fields: request.fields, seat: seat)
