@@ -39,6 +39,7 @@ let package = Package(
         .library(name: "MartletMQTT", targets: ["MartletMQTT"]),
         .library(name: "MartletAMQP", targets: ["MartletAMQP"]),
         .library(name: "MartletHTTP", targets: ["MartletHTTP"]),
+        .library(name: "MartletWebSocket", targets: ["MartletWebSocket"]),
         .library(name: "MartletSockets", targets: ["MartletSockets"]),
     ],
     targets: [
@@ -89,6 +90,12 @@ let package = Package(
             needs: [
                 "CLinux", "MartletBytes", "MartletDeflate", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletFiles", "MartletDriver",
                 "MartletSockets", "MartletHTTPProtocol", "MartletClient",
+            ]),
+
+        module(
+            "WebSocket", in: "Libraries/WebSocket",
+            needs: [
+                "MartletBytes", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletClient", "MartletHTTP", "MartletWebSocketProtocol",
             ]),
 
         module("Core", in: "Broker/Core", needs: ["MartletBytes", "MartletCollections"]),
@@ -190,7 +197,7 @@ let package = Package(
                 "CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletClient", "MartletMQTT",
                 "MartletMQTTProtocol",
                 "MartletSockets", "MartletFramingProtocol", "MartletAMQP", "MartletAMQPProtocol",
-                "MartletDeflate", "MartletHTTP", "MartletHTTPProtocol", "MartletTLS",
+                "MartletDeflate", "MartletHTTP", "MartletHTTPProtocol", "MartletTLS", "MartletWebSocket", "MartletWebSocketProtocol",
             ]),
         tests(
             "Broker",

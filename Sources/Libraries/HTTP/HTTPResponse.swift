@@ -14,6 +14,7 @@ public struct HTTPResponse: Sendable {
             case stream(length: UInt64?, Writer)
             /// Of the protocol, or a CONNECT's.
             case tunnel(String?, HTTPTunnel.Body)
+            case succession(String, any HTTPSuccession)
         }
         let content: Content
 

@@ -9,7 +9,7 @@ extension HTTPServerChannel {
 
     /// Who goes on behind a response's head.
     enum Rest {
-        case stream(HTTPResponse.Body.Writer), tunnel(HTTPTunnel.Body)
+        case stream(HTTPResponse.Body.Writer), tunnel(HTTPTunnel.Body), succession(any HTTPSuccession)
     }
 
     /// Writes a response, or its head: then answers who goes on. On the loop.
@@ -42,6 +42,10 @@ extension HTTPServerChannel {
                 if let other = try beginTunnel(response, name, to: request, on: loop) { return respond(other, to: request, on: loop) }
                 log(request, response.status, 0)
                 return .tunnel(body)
+            case .succession(let name, let succession):
+                if let other = try beginTunnel(response, name, to: request, on: loop) { return respond(other, to: request, on: loop) }
+                log(request, response.status, 0)
+                return .succession(succession)
             }
         } catch {
             home.server.options.logger.error(

@@ -62,11 +62,12 @@ extension HTTPServerChannel {
 
 /// A connection in another protocol: what its server ends.
 struct HTTPServerTunnel {
-    let connection: StreamConnection
+    /// Nil: a successor has it.
+    let connection: StreamConnection?
     let worker: HTTPWorker
 
     func end() {
         worker.cancel()
-        connection.abort()
+        connection?.abort()
     }
 }

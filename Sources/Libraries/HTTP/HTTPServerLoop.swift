@@ -59,6 +59,7 @@ final class HTTPServerLoop {
     func stop() {
         isEnding = true
         for channel in channels { channel.stop(on: loop) }
+        for successor in successors { successor.stop(on: loop) }
         for worker in idle { worker.dismiss() }
         idle = []
     }
@@ -67,6 +68,7 @@ final class HTTPServerLoop {
     func end() {
         stop()
         for channel in channels { channel.abort(on: loop) }
+        for successor in successors { loop.abort(successor, .stopping) }
         for tunnel in tunnels.values { tunnel.end() }
     }
 

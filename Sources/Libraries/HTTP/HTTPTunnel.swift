@@ -45,9 +45,11 @@ public struct HTTPTunnel: Sendable {
     public var tls: TLSSession? { connection.tls }
 
     /// Gives the connection to a channel of another protocol, with the bytes that are there and those that have not left. `taker` is called on the
-    /// connection's loop, unless it has ended, and adds the transport to that loop or another (`EventLoop.add`); the tunnel is closed then, and a server
-    /// no longer waits for the connection at its end.
-    package func handOver(to taker: @escaping @Sendable (Transport, EventLoop) -> Void) { connection.handOver(to: taker) }
+    /// connection's loop, and adds the transport to that loop or another (`EventLoop.add`); the tunnel is closed then, and a server no longer waits for
+    /// the connection at its end. If the connection has ended, `ended` is called there instead.
+    package func handOver(to taker: @escaping @Sendable (Transport, EventLoop) -> Void, ended: @escaping @Sendable () -> Void = {}) {
+        connection.handOver(to: taker, ended: ended)
+    }
 }
 
 extension HTTPResponse {

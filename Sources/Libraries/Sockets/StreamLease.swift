@@ -44,8 +44,10 @@ extension StreamConnection {
     }
 
     /// Takes the connection off its loop, with what it was to be sent and what nobody has read. `taker` is called on the loop and has to give the
-    /// transport to a channel, there or elsewhere; it is not called if the connection has ended. Every call of this side throws `closed` from then on.
-    package func handOver(to taker: @escaping @Sendable (Transport, EventLoop) -> Void) {
-        core.onLoop { channel, loop in if let transport = channel.surrender(on: loop) { taker(transport, loop) } }
+    /// transport to a channel, there or elsewhere; if the connection has ended, `ended` is called instead. Every call of this side throws `closed` from then on.
+    package func handOver(to taker: @escaping @Sendable (Transport, EventLoop) -> Void, ended: @escaping @Sendable () -> Void = {}) {
+        core.onLoop { channel, loop in
+            if let transport = channel.surrender(on: loop) { taker(transport, loop) } else { ended() }
+        }
     }
 }

@@ -60,6 +60,9 @@ public enum WebSocketOrigins: Equatable, Sendable {
     case any
     /// Pages of the host and port that the request was sent to, and programs that name no origin.
     case sameHost
+    /// As `sameHost`; and where that host is this machine's own name (localhost, 127.0.0.1, [::1]), its pages on any port, and pages without an origin,
+    /// as files are.
+    case local
     /// These, `https://example.org` or `http://localhost:8080` say, in small letters; and programs that name none.
     case these(Set<String>)
 
@@ -67,6 +70,9 @@ public enum WebSocketOrigins: Equatable, Sendable {
         guard let origin = origin?.lowercased() else { return true }
         switch self {
         case .any: return true
+        case .local:
+            if let host, Self.isLocal(host), origin == "null" || Self.isLocal(origin) { return true }
+            return Self.sameHost.allows(origin, host: host)
         case .sameHost:
             guard let host = host?.lowercased(), let scheme = origin.firstRange(of: "://") else { return false }
             let place = origin[scheme.upperBound...]
@@ -74,6 +80,12 @@ public enum WebSocketOrigins: Equatable, Sendable {
             return place == host || place + (origin.hasPrefix("https") ? ":443" : ":80") == host
         case .these(let origins): return origins.contains(origin)
         }
+    }
+
+    /// A place that only this machine's programs reach: "localhost:8765", "http://[::1]".
+    private static func isLocal(_ text: String) -> Bool {
+        let place = (text.firstRange(of: "://").map { text[$0.upperBound...] } ?? text[...]).lowercased()
+        return ["localhost", "127.0.0.1", "[::1]"].contains { place == $0 || place.hasPrefix($0 + ":") }
     }
 }
 

@@ -1,0 +1,2 @@
+@_exported public import MartletHTTP
+@_exported public import MartletWebSocketProtocol
