@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test unit interop crash conformance lint format check check-thread check-loops check-address check-sim check-crash sim bench bench-amqp bench-durability bench-http bench-journal bench-sockets clean system-build system-test
+.PHONY: help run build test unit interop crash conformance lint format check check-thread check-loops check-address check-sim check-crash sim bench bench-amqp bench-durability bench-http bench-journal bench-sockets bench-websocket clean system-build system-test
 unit check-thread check-address: export SWIFT_BACKTRACE = enable=no
 
 RELEASE := swift build -c release --static-swift-stdlib
@@ -93,6 +93,11 @@ bench-http: system-build ## a small HTTP service against nginx, ARGS=--uvicorn a
 	@scripts/install-packages nginx-light wrk
 	$(RELEASE) --product example-items
 	Benchmarks/http.py $(ARGS)
+
+bench-websocket: system-build ## WebSocket echo and chat against uWebSockets and Python's websockets, ARGS=--memory for idle connections
+	@scripts/install-packages libuv1
+	$(RELEASE) --product bench-websocket
+	Benchmarks/websocket.py $(ARGS)
 
 sim: system-build ## the simulator: SEED=n is one run, SEEDS=count as many from there, ARGS=--trace tells what happens
 	swift build -c release --product simulate

@@ -130,13 +130,14 @@ let package = Package(
             name: "bench-core", dependencies: ["MartletBytes", "MartletCollections", "MartletFiles", "MartletCore", "MartletJournal"], path: "Benchmarks/core",
             swiftSettings: unsafeRooms),
 
-        // A WebSocket machine's own speed, without a socket.
-        .executableTarget(
-            name: "bench-websocket", dependencies: ["MartletBytes", "MartletWebSocketProtocol"], path: "Benchmarks/websocket", swiftSettings: unsafeRooms),
-
         // Echo servers by asynchronous handlers and by callbacks: see Benchmarks/sockets.py.
         .executableTarget(
             name: "bench-echo", dependencies: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletSockets"], path: "Benchmarks/echo",
+            swiftSettings: unsafeRooms),
+
+        // WebSocket echo and chat, by callbacks and by asynchronous handlers, for Benchmarks/websocket.py; and the machine's own speed, without a socket.
+        .executableTarget(
+            name: "bench-websocket", dependencies: ["MartletBytes", "MartletHTTP", "MartletWebSocket", "MartletWebSocketProtocol"], path: "Benchmarks/websocket",
             swiftSettings: unsafeRooms),
 
         // What Tests/Interop/test_amqp_client.py drives.
