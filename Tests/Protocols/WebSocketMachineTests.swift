@@ -153,7 +153,8 @@ struct WebSocketMachineTests {
         ]
         for (message, misuse) in cases { #expect(WebSocketPairTests.misuse(&machine, message) == misuse) }
         let good: [WebSocketOutgoing] = [
-            .text([]), .ping([UInt8](repeating: 1, count: 125)), .pong([]), .close(WebSocketCloseCode(rawValue: 4999), reason: [UInt8](repeating: 0x61, count: 123)),
+            .text([]), .ping([UInt8](repeating: 1, count: 125)), .pong([]),
+            .close(WebSocketCloseCode(rawValue: 4999), reason: [UInt8](repeating: 0x61, count: 123)),
         ]
         for message in good { #expect(WebSocketPairTests.misuse(&machine, message) == nil) }
     }

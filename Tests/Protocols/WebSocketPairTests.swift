@@ -45,11 +45,11 @@ struct WebSocketPairTests {
         var fromClient = ByteBuffer(), fromServer = ByteBuffer()
         var atServer: [WebSocketEvent.Owned] = [], atClient: [WebSocketEvent.Owned] = []
 
-        init(_ parameters: WebSocketDeflateParameters?, server: WebSocketCompression, client: WebSocketCompression, limits: WebSocketLimits = WebSocketLimits()) {
+        init(_ parameters: WebSocketDeflateParameters?, server: WebSocketCompression, client: WebSocketCompression) {
             let ours = parameters.map { WebSocketDeflation($0, isClient: false, sharing: server) }
             let theirs = parameters.map { WebSocketDeflation($0, isClient: true, sharing: client) }
-            self.server = WebSocketMachine(server: limits, deflation: ours, now: WebSocketPairTests.now)
-            self.client = WebSocketMachine(client: limits, secret: (5, 6), deflation: theirs, now: WebSocketPairTests.now)
+            self.server = WebSocketMachine(server: WebSocketLimits(), deflation: ours, now: WebSocketPairTests.now)
+            self.client = WebSocketMachine(client: WebSocketLimits(), secret: (5, 6), deflation: theirs, now: WebSocketPairTests.now)
         }
 
         /// Delivers until nothing is under way.
@@ -59,10 +59,12 @@ struct WebSocketPairTests {
                 down.take(&fromServer)
                 if up.inFlight.isEmpty, down.inFlight.isEmpty { return }
                 atServer += try up.deliver(
-                    1 + seed.next(30_000), to: &server, at: WebSocketPairTests.now, into: &fromServer, owned: { machine, event, _ in event.owned(in: machine.content) }
+                    1 + seed.next(30_000), to: &server, at: WebSocketPairTests.now, into: &fromServer,
+                    owned: { machine, event, _ in event.owned(in: machine.content) }
                 ) { _, _, _ in }
                 atClient += try down.deliver(
-                    1 + seed.next(30_000), to: &client, at: WebSocketPairTests.now, into: &fromClient, owned: { machine, event, _ in event.owned(in: machine.content) }
+                    1 + seed.next(30_000), to: &client, at: WebSocketPairTests.now, into: &fromClient,
+                    owned: { machine, event, _ in event.owned(in: machine.content) }
                 ) { _, _, _ in }
             }
         }
