@@ -75,7 +75,10 @@ let package = Package(
         module("Client", in: "Libraries/Client", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module(
             "MQTT", in: "Libraries/MQTT",
-            needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient", "MartletMQTTProtocol"]),
+            needs: [
+                "MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient", "MartletMQTTProtocol",
+                "MartletWebSocketLayer",
+            ]),
         module(
             "AMQP", in: "Libraries/AMQP",
             needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient", "MartletAMQPProtocol"]),
@@ -190,7 +193,7 @@ let package = Package(
                 "CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletClient", "MartletMQTT",
                 "MartletMQTTProtocol",
                 "MartletSockets", "MartletFramingProtocol", "MartletAMQP", "MartletAMQPProtocol",
-                "MartletDeflate", "MartletHTTP", "MartletHTTPProtocol", "MartletTLS",
+                "MartletDeflate", "MartletHTTP", "MartletHTTPProtocol", "MartletTLS", "MartletWebSocketLayer", "MartletWebSocketProtocol",
             ]),
         tests(
             "Broker",
