@@ -76,7 +76,10 @@ let package = Package(
         module("Client", in: "Libraries/Client", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module(
             "MQTT", in: "Libraries/MQTT",
-            needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient", "MartletMQTTProtocol"]),
+            needs: [
+                "MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient", "MartletMQTTProtocol",
+                "MartletWebSocketLayer",
+            ]),
         module(
             "AMQP", in: "Libraries/AMQP",
             needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient", "MartletAMQPProtocol"]),
@@ -198,7 +201,7 @@ let package = Package(
                 "CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletClient", "MartletMQTT",
                 "MartletMQTTProtocol",
                 "MartletSockets", "MartletFramingProtocol", "MartletAMQP", "MartletAMQPProtocol",
-                "MartletDeflate", "MartletHTTP", "MartletHTTPProtocol", "MartletTLS", "MartletWebSocket", "MartletWebSocketProtocol",
+                "MartletDeflate", "MartletHTTP", "MartletHTTPProtocol", "MartletTLS", "MartletWebSocket", "MartletWebSocketLayer", "MartletWebSocketProtocol",
             ]),
         tests(
             "Broker",

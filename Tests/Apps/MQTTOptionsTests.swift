@@ -102,7 +102,8 @@ private func refusal(subscribe words: String...) -> String {
         #expect(refusal(publish: "-t", "a", "-n", "-D", "publish", "nonsense", "x").contains("no such property"))
         #expect(refusal(subscribe: "-t", "a", "--will-qos", "1").contains("add --will-topic"))
         #expect(refusal(subscribe: "-t", "a", "-F", "%z").contains("%z is unknown"))
-        #expect(refusal(subscribe: "-t", "a", "--ws").contains("this build has no WebSocket"))
+        #expect(refusal(subscribe: "-t", "a", "--ws", "-L", "mqtt://a").contains("write ws:// or wss://"))
+        #expect(refusal(subscribe: "-t", "a", "-L", "ws://a/mqtt", "--cafile", "x").contains("write wss://"))
         #expect(refusal(subscribe: "-t", "a", "--cert", "x") == "--cert needs its --key")
         #expect(refusal(subscribe: "-t", "a", "--key", "x") == "--key needs its --cert")
         #expect(refusal(subscribe: "-t", "a", "--cafile", "x", "--capath", "y").hasPrefix("--cafile and --capath"))
@@ -111,6 +112,20 @@ private func refusal(subscribe words: String...) -> String {
         #expect(refusal(subscribe: "-t", "a", "-c").contains("add -i ID"))
         #expect(refusal(subscribe: "-t", "a", "-P", "x").contains("[MQTT-3.1.2-22]"))
         #expect(refusal(subscribe: "-t", "a", "-P", "x", "-V", "5") == "accepted")
+    }
+
+    @Test("WebSocket is asked for by its flag and by ws://, and takes HTTP's ports") func webSocket() throws {
+        func parsed(_ words: String...) throws -> MQTTConnectionOptions {
+            try MQTTConnectionOptions.parse(Arguments(words, for: MQTTCommands.subscribe)).options
+        }
+        let plain = try parsed("--ws"), secure = try parsed("--ws", "--insecure"), url = try parsed("-L", "wss://me:x@a/b/c?d"),
+            path = try parsed("-L", "ws://a:9")
+        #expect((plain.host, plain.port, plain.webSocketPath) == ("localhost", 8080, "/mqtt"))
+        #expect((secure.port, secure.webSocketPath) == (8443, "/mqtt"))
+        #expect((url.host, url.port, url.username, url.webSocketPath, url.tls) == ("a", 443, "me", "/b/c?d", TLSClientOptions()))
+        #expect((path.port, path.webSocketPath, path.tls) == (9, "/mqtt", nil))
+        #expect(try parsed("--ws", "-p", "80").port == 80)
+        #expect(try parsed("-h", "a").webSocketPath == nil)
     }
 
     @Test("TLS is asked for by its flags, by mqtts:// and by port 8883, and takes that port") func tls() throws {

@@ -195,10 +195,3 @@ def test_sub_connects_again_when_the_server_comes_back(tmp_path):
     finally:
         again.kill()
         again.wait(10)
-
-
-@pytest.mark.parametrize("flag", [["--ws"]])
-@pytest.mark.parametrize("command", [["pub", "-n"], ["sub"], ["rr", "-n", "-e", "b"]])
-def test_what_this_build_lacks_is_refused(command, flag):
-    done = martlet("mqtt", *command, "-t", "a", *flag)
-    assert done.returncode == 64 and flag[0] in done.stderr and "this build has no" in done.stderr

@@ -11,7 +11,7 @@ import Testing
         #expect((full.host, full.port, full.userName, full.password) == ("::1", 21883, "me@home", "a:b:c"))
     }
 
-    @Test(arguments: ["localhost", "http://a", "mqtt://", "mqtt://a:0", "mqtt://a:b", "mqtt://%4@a", "mqtt://[::1]x"])
+    @Test(arguments: ["localhost", "http://a", "mqtt://", "mqtt://a:0", "mqtt://a:b", "mqtt://%4@a", "mqtt://[::1]x", "ws://a/b c", "ws://a/b#c"])
     func `a URL that cannot be used says why`(_ url: String) {
         #expect(throws: MQTTClientError.self) { try MQTTServerURL(url) }
     }
@@ -20,6 +20,15 @@ import Testing
         let place = try MQTTServerURL("mqtt://me@a:7/b/c%2F@d")
         #expect((place.host, place.port, place.userName, place.topic) == ("a", 7, "me", "b/c%2F@d"))
         #expect(try MQTTServerURL("mqtt://a/").topic == nil)
+    }
+
+    @Test func `over WebSocket a URL names a path`() throws {
+        let plain = try MQTTServerURL("ws://me:x@a"), secure = try MQTTServerURL("wss://a:7/b/c?d=e")
+        #expect((plain.port, plain.isSecure, plain.webSocketPath, plain.topic, plain.userName) == (80, false, "/mqtt", nil, "me"))
+        #expect((secure.port, secure.isSecure, secure.webSocketPath, secure.topic) == (7, true, "/b/c?d=e", nil))
+        #expect(try MQTTServerURL("wss://a/").webSocketPath == "/")
+        #expect(try MQTTServerURL("wss://a/").port == 443)
+        #expect(try MQTTServerURL("mqtt://a/mqtt").webSocketPath == nil)
     }
 
     @Test func `an error about a URL does not show its password`() {

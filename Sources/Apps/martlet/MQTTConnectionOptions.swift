@@ -7,6 +7,8 @@ struct MQTTConnectionOptions: Equatable, Sendable {
     var port: UInt16 = 1883
     /// `nil`: without TLS.
     var tls: TLSClientOptions?
+    /// `nil`: without WebSocket.
+    var webSocketPath: String?
     /// `nil`: one of our own making.
     var clientID: String?
     var username: String?
@@ -27,8 +29,8 @@ struct MQTTConnectionOptions: Equatable, Sendable {
     static let options: [Command.Option] =
         [
             .one("-h", "--host", value: "HOST", about: "the server (default: localhost)"),
-            .one("-p", "--port", value: "PORT", about: "its port (default: 1883, with TLS 8883)"),
-            .one("-L", "--url", value: "URL", about: "all at once: mqtt[s]://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC"),
+            .one("-p", "--port", value: "PORT", about: "its port (default: 1883, with TLS 8883; with --ws 8080, 8443)"),
+            .one("-L", "--url", value: "URL", about: "all at once: mqtt[s]://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC, ws[s]://…/PATH"),
             .one("-i", "--id", value: "ID", about: "client identifier (default: a random one)"),
             .one("-u", "--username", value: "NAME", about: "user name"),
             .one("-P", "--pw", value: "PASSWORD", about: "password"),
@@ -46,7 +48,7 @@ struct MQTTConnectionOptions: Equatable, Sendable {
             .flag("-d", "--debug", about: "show packets on stderr"),
             .flag("--quiet", about: "say nothing but the error that ends the command"),
         ] + TLSFlags.options + [
-            .flag("--ws", about: "WebSocket: this build has none and refuses")
+            .flag("--ws", about: "over WebSocket, at /mqtt of the server; -L ws[s]://… names another path")
         ]
 
     static let footnote = """
@@ -62,8 +64,8 @@ struct MQTTConnectionOptions: Equatable, Sendable {
 
     /// The options, and the topic in `-L`.
     static func parse(_ arguments: Arguments, version: MQTTVersion = .v3_1_1) throws(CommandFailure) -> (options: Self, topic: String?) {
-        if arguments.has("--ws") { throw .usage("--ws: this build has no WebSocket; leave it out, and connect to the server's MQTT port") }
         var options = Self()
+        if arguments.has("--ws") { options.webSocketPath = "/mqtt" }
         options.version = version
         var topic: String?
         var isSecure = false
@@ -73,7 +75,9 @@ struct MQTTConnectionOptions: Equatable, Sendable {
                 let place = try MQTTServerURL(url)
                 (options.host, options.port, options.username, options.password) = (place.host, place.port, place.userName, place.password)
                 (topic, isSecure) = (place.topic, place.isSecure)
+                options.webSocketPath = place.webSocketPath
             } catch { throw .usage("-L: \(error)") }
+            if arguments.has("--ws"), options.webSocketPath == nil { throw .usage("-L \(url) is without WebSocket: write ws:// or wss://") }
         }
         if let host = arguments.text("-h") {
             if host.isEmpty { throw .usage("-h: the host is empty") }
@@ -82,7 +86,13 @@ struct MQTTConnectionOptions: Equatable, Sendable {
         let port = try arguments.integer("-p", in: 1...65_535).map { UInt16($0) }
         // As mosquitto's: 8883 is MQTT over TLS, whatever else is said.
         options.tls = try TLSFlags.parse(arguments, isAsked: isSecure || port == 8883)
-        if let port { options.port = port } else if options.tls != nil, arguments.text("-L") == nil { options.port = 8883 }
+        if let port {
+            options.port = port
+        } else if arguments.text("-L") == nil {
+            // Over WebSocket as `martlet serve` listens to HTTP.
+            let (plain, secure): (UInt16, UInt16) = options.webSocketPath == nil ? (1883, 8883) : (8080, 8443)
+            options.port = options.tls == nil ? plain : secure
+        }
         if let seconds = try arguments.integer("-k", in: 0...65_535) { options.keepAliveSeconds = seconds }
         options.clientID = arguments.text("-i")
         options.username = arguments.text("-u") ?? options.username

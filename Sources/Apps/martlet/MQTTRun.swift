@@ -162,6 +162,7 @@ extension MQTTConnectionOptions {
         options.sessionExpiry = sessionExpiry ?? properties.sessionExpiry ?? (cleanSession ? .zero : longest)
         options.will = will
         options.tls = tls
+        options.webSocketPath = webSocketPath
         options.userProperties = properties.connectUserProperties
         if let maximum = properties.receiveMaximum { options.receiveMaximum = maximum }
         if let maximum = properties.packetSizeMax { options.packetSizeMax = maximum }

@@ -23,7 +23,9 @@ enum TLSFlags {
     static func parse(_ arguments: Arguments, of options: [Command.Option] = options, isAsked: Bool) throws(CommandFailure) -> TLSClientOptions? {
         guard isAsked || options.contains(where: { arguments.has($0.names[0]) }) else { return nil }
         let keyFlag = options.contains { $0.names == ["--tls-key"] } ? "--tls-key" : "--key"
-        if let url = arguments.text("-L"), !isAsked { throw .usage("-L \(url) is without TLS: write mqtts://, or leave out the flags about TLS") }
+        if let url = arguments.text("-L"), !isAsked {
+            throw .usage("-L \(url) is without TLS: write \(url.hasPrefix("ws") ? "wss" : "mqtts")://, or leave out the flags about TLS")
+        }
         var tls = TLSClientOptions()
         let file = arguments.text("--cafile"), directory = arguments.text("--capath")
         if file != nil, directory != nil { throw .usage("--cafile and --capath: one of them says whom to trust") }

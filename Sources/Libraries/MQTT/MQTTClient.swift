@@ -19,7 +19,6 @@ internal import Synchronization
 ///
 /// A connection that is lost is made again (`MQTTReconnect`) and calls go on waiting meanwhile: what was under way is sent
 /// again if the server kept the session; if it did not, subscriptions are made and unacknowledged messages published anew.
-/// Not here: WebSocket.
 public final class MQTTClient: Sendable {
     private struct Outbox: Sendable {
         var publications: [MQTTPublication] = []
@@ -56,7 +55,8 @@ public final class MQTTClient: Sendable {
 
     // MARK: Connecting
 
-    /// Connects to `mqtt://[USER[:PASSWORD]@]HOST[:PORT]`, or `mqtts://` for TLS, runs `body`, says DISCONNECT and closes, also when `body` throws.
+    /// Connects to `mqtt://[USER[:PASSWORD]@]HOST[:PORT]`, `mqtts://` for TLS, `ws://` or `wss://` for WebSocket, which may have a path (default:
+    /// `/mqtt`), runs `body`, says DISCONNECT and closes, also when `body` throws.
     /// Without a client identifier it makes a random one. Throws `MQTTClientError`, or what `body` throws.
     public static func withConnection<Result>(
         to url: String, clientID: String? = nil, options: MQTTClientOptions = MQTTClientOptions(), _ body: (MQTTClient) async throws -> Result
@@ -66,22 +66,22 @@ public final class MQTTClient: Sendable {
         var options = options
         if let userName = place.userName { (options.userName, options.password) = (userName, place.password) }
         if place.isSecure, options.tls == nil { options.tls = TLSClientOptions() }
+        if let path = place.webSocketPath { options.webSocketPath = path }
         return try await withConnection(host: place.host, port: place.port, clientID: clientID, options: options, body)
     }
 
-    /// The same without a URL. `host`: a name, or an IPv4 or IPv6 address without brackets. `port`: 1883 if none is named, with TLS 8883.
+    /// The same without a URL. `host`: a name, or an IPv4 or IPv6 address without brackets. `port`: 1883 if none is named, with TLS 8883, over
+    /// WebSocket 80 and 443.
     public static func withConnection<Result>(
         host: String, port: UInt16? = nil, clientID: String? = nil, options: MQTTClientOptions = MQTTClientOptions(),
         _ body: (MQTTClient) async throws -> Result
     ) async throws -> Result {
-        let port = port ?? (options.tls == nil ? 1883 : 8883)
-        var makeLayer: (@Sendable () -> StreamLayer)?
-        if let tls = options.tls {
-            do throws(TLSError) {
-                let context = try TLSContext(client: tls)
-                makeLayer = { context.makeLayer(serverName: host, port: port) }
-            } catch { throw MQTTClientError.tlsUnusable(error) }
-        }
+        let isWebSocket = options.webSocketPath != nil
+        let port = port ?? (options.tls == nil ? isWebSocket ? 80 : 1883 : isWebSocket ? 443 : 8883)
+        let makeLayer: (@Sendable () -> StreamLayer)?
+        do throws(TLSError) {
+            makeLayer = try MQTTPlace.layers(host, port, tls: options.tls, webSocketPath: options.webSocketPath)
+        } catch { throw MQTTClientError.tlsUnusable(error) }
         let server = host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         return try await withConnection(
             by: MQTTPlace.host(host, port), under: makeLayer, server: server,

@@ -4,6 +4,7 @@ internal import MartletDriver
 internal import MartletEventLoop
 internal import MartletMQTTProtocol
 internal import MartletNet
+internal import MartletTLS
 
 /// One connection to a server: its machine on the loop, and the session it speaks for.
 ///
@@ -76,7 +77,8 @@ final class MQTTClientChannel: Channel, StallingChannel {
         if loop.now >= leaveDeadline { return loop.close(self, .finished) }
         // Who does not listen cannot say that the server is silent.
         if session.isReadingPaused { machine.heard(at: loop.now) }
-        let isOpen = session.isOpen, isSecured = loop.layer(of: slot)?.isOpen ?? true
+        let isOpen = session.isOpen, isThrough = loop.layer(of: slot)?.isOpen ?? true
+        let isUpgrading = options.webSocketPath != nil && (options.tls == nil || loop.tlsSession(of: slot) != nil)
         let before = loop[output: slot].count
         do throws(MQTTViolation) {
             try loop.wake(&machine, slot: slot)
@@ -85,8 +87,10 @@ final class MQTTClientChannel: Channel, StallingChannel {
             let server = session.client.server
             if isOpen {
                 end(.connectionLost(server: server, .violation(error)))
-            } else if isSecured {
+            } else if isThrough {
                 end(.noAnswer(server: server, after: options.connectTimeout))
+            } else if isUpgrading {
+                end(.unreachable(NetError(.timedOut, .read, server, elapsed: loop.now - began, detail: "no answer to the WebSocket handshake")))
             } else {
                 end(.unreachable(NetError(.timedOut, .handshake, server, elapsed: loop.now - began)))
             }
@@ -100,7 +104,7 @@ final class MQTTClientChannel: Channel, StallingChannel {
             switch reason {
             case _ where ending != nil: ending ?? .closed
             case .failed(let errno): .connectionLost(server: server, .failed(errno: errno))
-            case .layerFailed(let failure) where failure.isAboutCertificate || failure.kind == .handshakeFailed:
+            case .layerFailed(let failure) where failure.isAboutCertificate || [.handshakeFailed, .upgradeRefused].contains(failure.kind):
                 .unreachable(NetError(failure, .handshake, server, elapsed: loop.now - began))
             case .layerFailed(let failure): .connectionLost(server: server, .layerFailed(failure))
             case .finished, .stopping: .closed

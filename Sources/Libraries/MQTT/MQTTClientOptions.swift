@@ -19,8 +19,10 @@ public struct MQTTClientOptions: Sendable {
     /// For each address until it is connected, and then for the server's answer.
     public var connectTimeout = Duration.seconds(10)
     public var reconnect = MQTTReconnect()
-    /// `nil`: no TLS, unless the URL is `mqtts://`.
+    /// `nil`: no TLS, unless the URL is `mqtts://` or `wss://`.
     public var tls: TLSClientOptions?
+    /// Where on the server MQTT over WebSocket is, "/mqtt" say. `nil`: without WebSocket, unless the URL is `ws://` or `wss://`.
+    public var webSocketPath: String?
     public var will: MQTTWillMessage?
     /// v5 alone: name and value, for the server.
     public var userProperties: [MQTTUserProperty] = []

@@ -14,20 +14,20 @@ final class BenchRun: Sendable {
     private let host: String
     private let port: UInt16
     private let loops: [EventLoop]
-    /// `nil`: without TLS.
-    private let security: TLSContext?
+    /// Makes what a connection's bytes go through, TLS say.
+    private let makeLayer: (@Sendable () -> StreamLayer)?
     /// So many connections open at a time: more at once measure a server's patience with those it has not come to.
     private static let openingMax = 200
     /// So long may connections wait for the server's next last words.
     private static let farewellTime: Int64 = 2_000_000_000
 
-    init(_ load: BenchLoad, host: String, port: UInt16, tls: TLSClientOptions?) throws(CommandFailure) {
+    init(
+        _ load: BenchLoad, host: String, port: UInt16, layers: () throws(TLSError) -> (@Sendable () -> StreamLayer)?
+    ) throws(CommandFailure) {
         self.load = load
         self.host = host
         self.port = port
-        do throws(TLSError) { security = if let tls { try TLSContext(client: tls) } else { nil } } catch {
-            throw CommandFailure(ExitCode.failed, "\(error)")
-        }
+        do throws(TLSError) { makeLayer = try layers() } catch { throw CommandFailure(ExitCode.failed, "\(error)") }
         loops = (0..<load.loopCount).map { number in
             var limits = EventLoopLimits()
             limits.connectionsMax = load.publisherCount + load.receiverCount + 16
@@ -112,13 +112,13 @@ final class BenchRun: Sendable {
     }
 
     private func open(_ address: SocketAddress, _ index: Int, _ make: @escaping Opening) {
-        let security = security, host = host
+        let makeLayer = makeLayer
         loops[index % loops.count].execute { loop in
             Connector(to: address, timeout: .seconds(10), on: loop) { result in
                 guard let tenant = BenchLoop.on(loop) else { return }
                 switch result {
                 case .success(let descriptor):
-                    tenant.add(make(loop), Transport(descriptor: descriptor, layer: security?.makeLayer(serverName: host)), on: loop)
+                    tenant.add(make(loop), Transport(descriptor: descriptor, layer: makeLayer?()), on: loop)
                 case .failure(let error): tenant.failed("\(error)", isUnreachable: true)
                 }
             }

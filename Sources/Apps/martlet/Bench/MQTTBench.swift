@@ -3,13 +3,17 @@ import MartletDriver
 import MartletEventLoop
 import MartletMQTT
 import MartletMQTTProtocol
+import MartletTLS
 
 /// `martlet bench mqtt`: its connections, and what the report calls the load.
 enum MQTTBench {
     static func run(_ options: MQTTBenchOptions) -> Int32 {
         let server = options.server
         return BenchRun.command("bench mqtt", options.load, text(options)) { () throws(CommandFailure) in
-            (try BenchRun(options.load, host: server.host, port: server.port, tls: options.tls), stages(options))
+            let run = try BenchRun(options.load, host: server.host, port: server.port) { () throws(TLSError) in
+                try MQTTPlace.layers(server.host, server.port, tls: options.tls, webSocketPath: server.webSocketPath)
+            }
+            return (run, stages(options))
         }
     }
 

@@ -25,11 +25,11 @@ struct MQTTBenchOptions: Equatable, Sendable {
 
     init(_ arguments: Arguments) throws(CommandFailure) {
         guard let url = arguments.words.first, arguments.words.count == 1 else {
-            throw .usage("bench mqtt: say one server: mqtt[s]://[USER[:PASSWORD]@]HOST[:PORT]")
+            throw .usage("bench mqtt: say one server: mqtt[s]:// or ws[s]://[USER[:PASSWORD]@]HOST[:PORT]")
         }
         do throws(MQTTClientError) { server = try MQTTServerURL(url) } catch { throw .usage("bench mqtt: \(error)") }
         tls = try TLSFlags.parse(arguments, isAsked: server.isSecure)
-        if tls != nil, !server.isSecure { throw .usage("bench mqtt: the URL is without TLS: write mqtts://, or leave out the flags about TLS") }
+        if tls != nil, !server.isSecure { throw .usage("bench mqtt: the URL is without TLS: write mqtts:// or wss://, or leave out the flags about TLS") }
         if server.topic != nil { throw .usage("bench mqtt: the URL names a topic; the topics are bench/…") }
         load = try BenchLoad(arguments, receivers: "--subscribers")
         let topics = load.receiverCount == 0 ? load.publisherCount : min(load.publisherCount, load.receiverCount)
