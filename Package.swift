@@ -126,6 +126,10 @@ let package = Package(
             name: "bench-core", dependencies: ["MartletBytes", "MartletCollections", "MartletFiles", "MartletCore", "MartletJournal"], path: "Benchmarks/core",
             swiftSettings: unsafeRooms),
 
+        // A WebSocket machine's own speed, without a socket.
+        .executableTarget(
+            name: "bench-websocket", dependencies: ["MartletBytes", "MartletWebSocketProtocol"], path: "Benchmarks/websocket", swiftSettings: unsafeRooms),
+
         // Echo servers by asynchronous handlers and by callbacks: see Benchmarks/sockets.py.
         .executableTarget(
             name: "bench-echo", dependencies: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletSockets"], path: "Benchmarks/echo",

@@ -11,9 +11,10 @@ struct Direction: ~Copyable {
         output.removeAll()
     }
 
-    /// Shows the next piece to the reader and answers its events.
+    /// Shows the next piece to the reader and answers its events. `owned`: of a machine whose ranges speak of its own content.
     mutating func deliver<Machine: ProtocolMachine & ~Copyable>(
         _ size: Int, to machine: inout Machine, at now: Instant, into output: inout ByteBuffer,
+        owned: (borrowing Machine, Machine.Event, Span<UInt8>) -> Machine.Event.Owned = { $1.owned(in: $2) },
         _ answer: (inout Machine, Machine.Event, inout ByteBuffer) throws -> Void
     ) throws -> [Machine.Event.Owned] {
         let piece = Array(inFlight.prefix(size))
@@ -25,7 +26,7 @@ struct Direction: ~Copyable {
             let all = unread.show(piece.span)
             var input = ByteReader(all)
             while let event = try machine.nextEvent(from: &input, into: &output) {
-                events.append(event.owned(in: all))
+                events.append(owned(machine, event, all))
                 try answer(&machine, event, &output)
             }
             used = input.offset

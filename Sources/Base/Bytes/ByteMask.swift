@@ -4,6 +4,7 @@ extension ByteBuffer {
     @inlinable @inline(__always)
     public mutating func append(_ bytes: Span<UInt8>, mask key: UInt32) {
         let count = bytes.count
+        if count == 0 { return }
         let to = reserve(count)
         bytes.withUnsafeBufferPointer { source in
             guard let from = UnsafeRawPointer(source.baseAddress) else { return }

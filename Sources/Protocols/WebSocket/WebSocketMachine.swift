@@ -15,7 +15,7 @@ public import MartletBytes
 /// A handler that answers later, in a task say, would see its answers come behind the Close that ends a violation or answers the peer's Close: the
 /// output is ended by it. Such a driver sets `holdsFarewell`. Then the machine appends no Close of itself: `owesFarewell` is true from the violation or
 /// the `.close` on, messages may still be sent, nothing is taken any more, and `sayFarewell(into:)` appends the Close when the handler has answered all
-/// that came before. The driver sets the limit to how long that may take.
+/// that came before, or `wake` does when that takes longer than `WebSocketLimits.closeTimeout`.
 ///
 /// Invariant: an idle connection owns no memory but this value: `content` is released when all that was heard is dealt with.
 /// Not here: the handshake (`WebSocketServerHandshake`, `WebSocketClientHandshake`), and what a message means.
@@ -107,6 +107,9 @@ public struct WebSocketMachine: ProtocolMachine, ~Copyable {
     public var owesFarewell: Bool { phase == .owing }
     /// Bytes of a message that is not whole, or has just been told of.
     public var contentCount: Int { received.count }
+
+    /// Whether `content` owns memory, as it does from a message's first byte until all that was heard is dealt with.
+    public var holdsMemory: Bool { received.ownsMemory }
 
     // MARK: Receiving
 
@@ -227,8 +230,8 @@ public struct WebSocketMachine: ProtocolMachine, ~Copyable {
             checked = 0
             fragments = 1
         }
-        if header.length > Int(bounds.frameMax) { throw .frameTooLong }
         if header.length > Int(bounds.messageMax) &- received.count { throw .messageTooLong }
+        if header.length > Int(bounds.frameMax) { throw .frameTooLong }
         next.insert(.isInFrame)
         if header.first & WebSocketWire.final != 0 { next.insert(.isFinal) }
         flags = next
@@ -284,7 +287,7 @@ public struct WebSocketMachine: ProtocolMachine, ~Copyable {
         input.offset += header.length
         let opcode = header.first & WebSocketWire.opcode
         if opcode == WebSocketOpcode.close { return try takeClose(range, into: &output) }
-        if now - controlSince >= .seconds(1) {
+        if now >= controlSince.advanced(bySeconds: 1) {
             controlSince = now
             controlFrames = 0
         }
@@ -321,8 +324,7 @@ public struct WebSocketMachine: ProtocolMachine, ~Copyable {
 
     private mutating func answerClose(_ code: WebSocketCloseCode, into output: inout ByteBuffer) {
         guard phase == .open else { return end() }
-        farewell = code
-        phase = .owing
+        owe(code)
         if !holdsFarewell { sayFarewell(into: &output) }
     }
 
@@ -332,10 +334,15 @@ public struct WebSocketMachine: ProtocolMachine, ~Copyable {
     @inline(never)
     private mutating func fail(_ violation: WebSocketViolation, into output: inout ByteBuffer) {
         guard phase == .open else { return end() }
-        farewell = violation.code
         self.violation = violation
-        phase = .owing
+        owe(violation.code)
         if !holdsFarewell || violation == .ended { sayFarewell(into: &output) }
+    }
+
+    private mutating func owe(_ code: WebSocketCloseCode) {
+        farewell = code
+        phase = .owing
+        since = now
     }
 
     /// The Close that was held back; then the connection is closed. Does nothing if none is owed.
@@ -364,7 +371,7 @@ public struct WebSocketMachine: ProtocolMachine, ~Copyable {
 
     public var deadline: Instant {
         switch phase {
-        case .closing: since.advanced(byMilliseconds: bounds.closeTimeout)
+        case .closing, .owing: since.advanced(byMilliseconds: bounds.closeTimeout)
         case .open where flags.contains(.awaitsPong): max(since, lastHeard).advanced(byMilliseconds: bounds.pongTimeout)
         case .open where bounds.pingInterval > 0: since.advanced(byMilliseconds: bounds.pingInterval)
         default: .never
@@ -374,6 +381,7 @@ public struct WebSocketMachine: ProtocolMachine, ~Copyable {
     public mutating func wake(at now: Instant, into output: inout ByteBuffer) throws(WebSocketViolation) {
         self.now = now
         guard now >= deadline else { return }
+        if phase == .owing { return sayFarewell(into: &output) }
         guard phase == .open, !flags.contains(.awaitsPong) else {
             let violation: WebSocketViolation = phase == .open ? .silent : .closeTimedOut
             fail(violation, into: &output)
