@@ -142,6 +142,11 @@ let package = Package(
         .executableTarget(
             name: "interop-http-server", dependencies: ["MartletHTTP", "MartletSockets"], path: "Tests/Interop/HTTPServer", swiftSettings: unsafeRooms),
 
+        // What Autobahn|Testsuite runs its cases against, and Benchmarks/websocket.py its loads.
+        .executableTarget(
+            name: "interop-websocket-echo", dependencies: ["MartletLogging", "MartletWebSocket"], path: "Tests/Interop/WebSocketEcho",
+            swiftSettings: unsafeRooms),
+
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
         example("01-tcp-echo-server", needs: ["MartletSockets"]),
         example("02-tcp-echo-client", needs: ["MartletSockets"]),
