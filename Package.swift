@@ -30,6 +30,7 @@ let program: [Target.Dependency] = [
     "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTT",
     "MartletMQTTProtocol", "MartletServer", "MartletSockets", "MartletFramingProtocol", "MartletTLS", "MartletAMQP",
     "MartletAMQPProtocol", "MartletFiles", "MartletJournal", "MartletHTTP",
+    "MartletWebSocket",
 ]
 
 let package = Package(

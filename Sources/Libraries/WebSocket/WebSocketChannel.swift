@@ -370,8 +370,7 @@ final class WebSocketChannel: Channel, HTTPSuccessor {
 
     override func closed(_ reason: CloseReason, on loop: EventLoop) {
         home.seen.value.connections -= 1
-        membership?.end()
-        membership = nil
+        while let membership { membership.end() }
         let close = more?.close ?? WebSocketClose(.abnormal, "\(reason)", by: .nobody, isClean: false)
         if close.by == .nobody { home.seen.value.lost += 1 }
         for writer in more?.writers ?? [] { writer.resume(returning: .closed) }
