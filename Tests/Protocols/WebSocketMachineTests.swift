@@ -120,10 +120,14 @@ struct WebSocketMachineTests {
     @Test("A Close that is not answered in time is the end, without another Close")
     func closeTimesOut() throws {
         var machine = server(), output = ByteBuffer()
-        machine.heard(at: Self.after(5))
+        machine.heard(at: Self.after(1))
+        // Nothing is heard for long before.
         try machine.close(into: &output)
         let said = output.count
+        #expect(machine.deadline <= Self.after(5))
+        try machine.wake(at: Self.after(5), into: &output)
         #expect(machine.deadline == Self.after(15))
+        try machine.wake(at: Self.after(14), into: &output)
         #expect(throws: WebSocketViolation.closeTimedOut) { try machine.wake(at: Self.after(15), into: &output) }
         let isClosed = machine.isClosed
         #expect(output.count == said && isClosed && machine.deadline == .never)
