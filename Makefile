@@ -6,7 +6,7 @@ SHELL := /bin/bash
 unit check-thread check-address: export SWIFT_BACKTRACE = enable=no
 
 RELEASE := swift build -c release --static-swift-stdlib
-# HTTP's tests of time want the processor for themselves, here and under the sanitizers.
+# HTTP's and WebSocket's tests of time want the processor for themselves, here and under the sanitizers.
 UNIT := swift test --disable-xctest $(if $(FILTER),--filter '$(FILTER)')
 
 help: ## lists the targets
@@ -22,8 +22,8 @@ build: system-build ## builds all release products into .build/release
 test: lint unit interop crash ## lint, unit tests, tidy, interop with real peers, a few kills; installs what they need
 
 unit: system-build ## `swift test` alone, FILTER=name for some
-	$(UNIT) $(if $(FILTER),,--skip LibrariesTests.HTTP)
-	$(if $(FILTER),,$(UNIT) --skip-build --no-parallel --filter LibrariesTests.HTTP)
+	$(UNIT) $(if $(FILTER),,--skip 'LibrariesTests.(HTTP|WebSocket)')
+	$(if $(FILTER),,$(UNIT) --skip-build --no-parallel --filter 'LibrariesTests.(HTTP|WebSocket)')
 
 interop: system-test .venv/paho1/.installed .venv/paho2/.installed ## pytest against the release build, PYTEST="-k name" for some
 	$(RELEASE)
@@ -46,8 +46,8 @@ TSAN := TSAN_OPTIONS="suppressions=$(CURDIR)/scripts/thread-sanitizer.supp"
 
 # What has one thread and takes long is left to the address sanitizer.
 check-thread: system-build
-	$(TSAN) $(UNIT) --sanitize=thread --scratch-path .build/tsan --skip 'LawsTests|ProtocolsTests|JournalDamage|JournalCrash|MQTTJournal|Simulation|LibrariesTests.HTTP'
-	$(TSAN) $(UNIT) --sanitize=thread --scratch-path .build/tsan --skip-build --no-parallel --filter LibrariesTests.HTTP
+	$(TSAN) $(UNIT) --sanitize=thread --scratch-path .build/tsan --skip 'LawsTests|ProtocolsTests|JournalDamage|JournalCrash|MQTTJournal|Simulation|LibrariesTests.(HTTP|WebSocket)'
+	$(TSAN) $(UNIT) --sanitize=thread --scratch-path .build/tsan --skip-build --no-parallel --filter 'LibrariesTests.(HTTP|WebSocket)'
 
 # Its resident memory is the sanitizer's, so the memory tests are left out.
 check-loops: system-test .venv/paho1/.installed .venv/paho2/.installed
@@ -58,8 +58,8 @@ check-crash:
 	$(MAKE) crash KILLS=50 PYTEST="-k test_crash"
 
 check-address: system-build
-	ASAN_OPTIONS=detect_leaks=0 $(UNIT) --sanitize=address --scratch-path .build/asan --skip LibrariesTests.HTTP
-	ASAN_OPTIONS=detect_leaks=0 $(UNIT) --sanitize=address --scratch-path .build/asan --skip-build --no-parallel --filter LibrariesTests.HTTP
+	ASAN_OPTIONS=detect_leaks=0 $(UNIT) --sanitize=address --scratch-path .build/asan --skip 'LibrariesTests.(HTTP|WebSocket)'
+	ASAN_OPTIONS=detect_leaks=0 $(UNIT) --sanitize=address --scratch-path .build/asan --skip-build --no-parallel --filter 'LibrariesTests.(HTTP|WebSocket)'
 
 # The first seeds; SEED names another first one. More of them in less time: `make sim SEEDS=10000`.
 check-sim: check-address

@@ -29,7 +29,7 @@ func example(_ folder: String, needs: [Target.Dependency]) -> Target {
 let program: [Target.Dependency] = [
     "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTT",
     "MartletMQTTProtocol", "MartletServer", "MartletSockets", "MartletFramingProtocol", "MartletTLS", "MartletAMQP",
-    "MartletAMQPProtocol", "MartletFiles", "MartletJournal", "MartletHTTP", "MartletJSON",
+    "MartletAMQPProtocol", "MartletFiles", "MartletJournal", "MartletHTTP", "MartletJSON", "MartletWebSocket",
 ]
 
 let package = Package(
@@ -149,6 +149,11 @@ let package = Package(
         // What Tests/Interop/test_http_peers.py sends requests to.
         .executableTarget(
             name: "interop-http-server", dependencies: ["MartletHTTP", "MartletSockets"], path: "Tests/Interop/HTTPServer", swiftSettings: unsafeRooms),
+
+        // What Autobahn|Testsuite runs its cases against, and Benchmarks/websocket.py its loads.
+        .executableTarget(
+            name: "interop-websocket-echo", dependencies: ["MartletLogging", "MartletWebSocket"], path: "Tests/Interop/WebSocketEcho",
+            swiftSettings: unsafeRooms),
 
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
         example("01-tcp-echo-server", needs: ["MartletSockets"]),

@@ -24,6 +24,8 @@ final class WebSocketChannel: Channel, HTTPSuccessor {
         static let isReceiving = State(rawValue: 32)
         /// Both sides agreed on permessage-deflate.
         static let deflates = State(rawValue: 64)
+        /// The peer took what made room since it was last asked for a sign of life.
+        static let hasTaken = State(rawValue: 128)
     }
 
     let home: WebSocketHome
@@ -142,7 +144,7 @@ final class WebSocketChannel: Channel, HTTPSuccessor {
         if core == nil { return hold(on: loop) }
         let more = needsMore()
         more.answers += 1
-        if more.answers > Self.answersMax { close(.policyViolation, "pings whose answers are not taken", on: loop) }
+        if more.answers > Self.answersMax { cutOff(on: loop) }
     }
 
     private func notePong(_ range: ByteRange) {
@@ -241,13 +243,15 @@ final class WebSocketChannel: Channel, HTTPSuccessor {
         return false
     }
 
-    /// It takes nothing, and memory is bounded.
+    /// It takes too little, and memory is bounded: what waits may still leave within `EventLoopLimits.linger`, and a Close behind it.
     func cutOff(on loop: EventLoop) {
         guard slot != 0 else { return }
+        let reason = "it takes too little of what it is sent"
         home.seen.value.tooSlow += 1
-        needsMore().close = WebSocketClose(.policyViolation, "it takes too little of what it is sent", by: .here, isClean: false)
+        do throws(WebSocketMisuse) { try machine.value.close(.policyViolation, reason: reason.utf8.span, into: &loop[output: slot]) } catch {}
+        needsMore().close = WebSocketClose(.policyViolation, reason, by: .here, isClean: false)
         core?.note(more?.close)
-        loop.abort(self, .refused("it takes too little of what it is sent"))
+        loop.finish(self, .refused(reason))
     }
 
     func awaitRoom(_ answer: Once<WebSocketCore.RoomAnswer>, on loop: EventLoop) {
@@ -259,6 +263,7 @@ final class WebSocketChannel: Channel, HTTPSuccessor {
 
     override func outputBlocked(_ blocked: Bool, on loop: EventLoop) {
         guard !blocked else { return }
+        state.insert(.hasTaken)
         membership?.refill(on: loop)
         guard slot != 0 else { return }
         core?.noteRoom()
@@ -295,9 +300,15 @@ final class WebSocketChannel: Channel, HTTPSuccessor {
             guard machine.value.isClosed else { return core?.beginClosing(.goingAway, Self.stopping) ?? () }
             return loop.finish(self, .finished)
         }
-        // While it is not read from, its silence is this side's doing.
-        if silence.isExcused(slot, on: loop) { machine.value.heard(at: loop.now) }
-        do throws(WebSocketViolation) { try machine.value.wake(at: loop.now, into: &loop[output: slot]) } catch { note(error, on: loop) }
+        // While it is not read from, or takes what stands before the ping, its silence is no sign of death.
+        let isExcused = silence.isExcused(slot, on: loop), hasTaken = state.contains(.hasTaken)
+        state.remove(.hasTaken)
+        if isExcused || hasTaken && loop.isBlocked(slot) { machine.value.heard(at: loop.now) }
+        do throws(WebSocketViolation) { try machine.value.wake(at: loop.now, into: &loop[output: slot]) } catch {
+            note(error, on: loop)
+            // Nobody is there whom answers could reach.
+            machine.value.sayFarewell(into: &loop[output: slot])
+        }
         settle(on: loop)
     }
 
@@ -359,8 +370,7 @@ final class WebSocketChannel: Channel, HTTPSuccessor {
 
     override func closed(_ reason: CloseReason, on loop: EventLoop) {
         home.seen.value.connections -= 1
-        membership?.end()
-        membership = nil
+        while let membership { membership.end() }
         let close = more?.close ?? WebSocketClose(.abnormal, "\(reason)", by: .nobody, isClean: false)
         if close.by == .nobody { home.seen.value.lost += 1 }
         for writer in more?.writers ?? [] { writer.resume(returning: .closed) }

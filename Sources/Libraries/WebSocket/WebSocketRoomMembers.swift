@@ -36,7 +36,7 @@ final class WebSocketRoomMembers {
         // Callbacks hear of their end, and may send to this room, too.
         for member in tooSlow where member.channel.slot != 0 {
             seen.disconnected += 1
-            member.channel.sendAway(on: loop)
+            member.channel.cutOff(on: loop)
         }
     }
 }
@@ -152,11 +152,5 @@ extension WebSocketChannel {
             try machine.value.send(frame, into: &loop[output: slot])
             home.seen.value.messagesSent &+= 1
         } catch {}
-    }
-
-    /// It takes too little of what a room sends.
-    func sendAway(on loop: EventLoop) {
-        close(.policyViolation, "it takes too little of what is sent", on: loop)
-        cutOff(on: loop)
     }
 }
