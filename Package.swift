@@ -140,7 +140,8 @@ let package = Package(
 
         // WebSocket echo and chat, by callbacks and by asynchronous handlers, for Benchmarks/websocket.py; and the machine's own speed, without a socket.
         .executableTarget(
-            name: "bench-websocket", dependencies: ["MartletBytes", "MartletHTTP", "MartletWebSocket", "MartletWebSocketProtocol"], path: "Benchmarks/websocket",
+            name: "bench-websocket", dependencies: ["MartletBytes", "MartletHTTP", "MartletWebSocket", "MartletWebSocketProtocol"],
+            path: "Benchmarks/websocket",
             swiftSettings: unsafeRooms),
 
         // What Tests/Interop/test_amqp_client.py drives.

@@ -98,7 +98,7 @@ final class Chat: Sendable {
     // MARK: The page's
 
     private func pageSaid(_ peer: WebSocketPeer, _ content: Span<UInt8>) {
-        var parser = JSONParser(content.array)
+        let parser = JSONParser(content.array)
         guard case .object(let members)? = parser.whole() else { return refuse(peer, "that is no JSON object") }
         let message = Dictionary(members, uniquingKeysWith: { $1 })
         func text(_ name: String) -> String? { if case .text(let text)? = message[name] { text } else { nil } }
