@@ -34,7 +34,7 @@ struct WebSocketMachineTests {
         machine.holdsFarewell = true
         let (events, violation) = show(
             [WireFrame(first: 0x81, payload: [0x61]), WireFrame(first: 0x83, payload: []), WireFrame(first: 0x89, payload: [])], &machine, &output)
-        let owes = machine.owesFarewell, isClosed = machine.isClosed, isSilent = output.isEmpty, maySend = machine.maySend
+        let owes = machine.owesFarewell, isClosed = machine.isClosed, isSilent = output.isEmpty, maySend = machine.maySend && !machine.holdsMemory
         #expect(events == [.text([0x61])] && violation == .reservedOpcode && owes && !isClosed && isSilent && maySend)
         try machine.send(.text([0x61]), into: &output)
         machine.sayFarewell(into: &output)
@@ -62,6 +62,16 @@ struct WebSocketMachineTests {
         try other.close(.goingAway, into: &said)
         let isClosed = other.isClosed
         #expect(WireFrame.all(said.span.array) == [WireFrame(first: 0x88, payload: [0x03, 0xE9])] && isClosed)
+    }
+
+    @Test("A Close that is refused within a message leaves nothing behind")
+    func refusedClose() {
+        var machine = server(), output = ByteBuffer()
+        machine.holdsFarewell = true
+        let frames = [WireFrame(first: 0x01, payload: [0x61]), WireFrame(first: 0x88, payload: [0x03])]
+        let (events, violation) = show(frames, &machine, &output)
+        let again = show([], &machine, &output), holds = machine.holdsMemory
+        #expect(events == [] && violation == .closePayload && again.0 == [] && again.1 == nil && !holds)
     }
 
     @Test("A farewell that is held back too long leaves when the time for a Close is over")
@@ -120,10 +130,14 @@ struct WebSocketMachineTests {
     @Test("A Close that is not answered in time is the end, without another Close")
     func closeTimesOut() throws {
         var machine = server(), output = ByteBuffer()
-        machine.heard(at: Self.after(5))
+        machine.heard(at: Self.after(1))
+        // Nothing is heard for long before.
         try machine.close(into: &output)
         let said = output.count
+        #expect(machine.deadline <= Self.after(5))
+        try machine.wake(at: Self.after(5), into: &output)
         #expect(machine.deadline == Self.after(15))
+        try machine.wake(at: Self.after(14), into: &output)
         #expect(throws: WebSocketViolation.closeTimedOut) { try machine.wake(at: Self.after(15), into: &output) }
         let isClosed = machine.isClosed
         #expect(output.count == said && isClosed && machine.deadline == .never)

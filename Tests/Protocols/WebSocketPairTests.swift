@@ -85,7 +85,7 @@ struct WebSocketPairTests {
         return parameters
     }
 
-    @Test("Messages of every size go both ways, among pings, however deflated; then both sides have closed", arguments: 1...60)
+    @Test("Messages of every size go both ways, among pings, however deflated; then both sides have closed", arguments: 1...40)
     func exchange(number: UInt64) throws {
         var seed = Seed(state: number &* 0x9E37_79B9_7F4A_7C15 | 1)
         var link = Link(Self.parameters(&seed), server: WebSocketCompression(seed.next(2) == 0 ? .server : .client), client: WebSocketCompression(.client))
@@ -124,7 +124,7 @@ struct WebSocketPairTests {
         return nil
     }
 
-    @Test("A frame made once reaches every client, among each one's own messages", arguments: 1...40)
+    @Test("A frame made once reaches every client, among each one's own messages", arguments: 1...30)
     func broadcast(number: UInt64) throws {
         var seed = Seed(state: number &* 0x9E37_79B9_7F4A_7C15 | 1)
         let shared = WebSocketCompression(seed.next(2) == 0 ? .server : .client)

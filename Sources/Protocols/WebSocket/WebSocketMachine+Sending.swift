@@ -74,6 +74,7 @@ extension WebSocketMachine {
         appendClose(code, reason, into: &output)
         if phase == .owing { return end() }
         phase = .closing
+        flags.insert(.asksTime)
         since = now
     }
 

@@ -38,6 +38,8 @@ public struct WebSocketMachine: ProtocolMachine, ~Copyable {
         /// The frame under way has begun and not ended.
         static var isInFrame: Flags { Flags(rawValue: 32) }
         static var awaitsPong: Flags { Flags(rawValue: 64) }
+        /// A Close left at a time that only the next `wake` tells: nothing may have been heard for long.
+        static var asksTime: Flags { Flags(rawValue: 128) }
     }
 
     let bounds: WebSocketBounds
@@ -147,6 +149,8 @@ public struct WebSocketMachine: ProtocolMachine, ~Copyable {
                 if flags.contains(.isFinal) { return try finishMessage() }
             }
         } catch {
+            received.release()
+            spent = 0
             fail(error, into: &output)
             throw error
         }
@@ -362,6 +366,7 @@ public struct WebSocketMachine: ProtocolMachine, ~Copyable {
     }
 
     public mutating func receiveEnd(at now: Instant, into output: inout ByteBuffer) throws(WebSocketViolation) {
+        self.now = now
         guard phase == .open || phase == .closing else { return }
         fail(.ended, into: &output)
         throw .ended
@@ -369,8 +374,10 @@ public struct WebSocketMachine: ProtocolMachine, ~Copyable {
 
     // MARK: Time
 
+    /// Look again after everything that was said or heard; behind a `close` it is at once, so that the machine learns the time.
     public var deadline: Instant {
         switch phase {
+        case .closing where flags.contains(.asksTime): since
         case .closing, .owing: since.advanced(byMilliseconds: bounds.closeTimeout)
         case .open where flags.contains(.awaitsPong): max(since, lastHeard).advanced(byMilliseconds: bounds.pongTimeout)
         case .open where bounds.pingInterval > 0: since.advanced(byMilliseconds: bounds.pingInterval)
@@ -382,6 +389,10 @@ public struct WebSocketMachine: ProtocolMachine, ~Copyable {
         self.now = now
         guard now >= deadline else { return }
         if phase == .owing { return sayFarewell(into: &output) }
+        if flags.remove(.asksTime) != nil {
+            since = now
+            return
+        }
         guard phase == .open, !flags.contains(.awaitsPong) else {
             let violation: WebSocketViolation = phase == .open ? .silent : .closeTimedOut
             fail(violation, into: &output)
