@@ -2,14 +2,16 @@ import MartletEventLoop
 import MartletHTTP
 import MartletNet
 import MartletShard
+import MartletWebSocketGateway
 import MartletWebSocketLayer
 import MartletWebSocketProtocol
 
-/// Where HTTP listeners go on in WebSocket: `/mqtt`, a stream of MQTT's bytes.
+/// Where HTTP listeners go on in WebSocket: `/mqtt`, a stream of MQTT's bytes, and `/ws`, JSON for pages.
 ///
-/// Whose pages may connect is decided here; who a client is, by the gateway that gets its connection.
+/// Whose pages may connect is decided here; who a client is, by the gateway that gets its connection, unless a page's browser has said so.
 struct WebSocketEndpoints: Sendable {
     let origins: WebSocketOriginRule
+    let authenticate: @Sendable (_ name: [UInt8]?, _ password: [UInt8]?) -> Bool
 
     func add(to router: inout HTTPRouter) {
         // [MQTT-6.0.0-3], and the name that MQTT 3.1's clients have for it.
@@ -18,6 +20,15 @@ struct WebSocketEndpoints: Sendable {
         let handshake = mqtt
         router.get("/mqtt") { request in
             try upgrade(request, handshake) { transport, shard in shard.gateway(.mqtt).adopt(transport.stacking(WebSocketLayer())) }
+        }
+        router.get("/ws") { request in
+            let credentials = request.basicCredentials
+            // Nobody asks a page's user for a name and a password in a handshake: without any, `connect` says them.
+            let isIn = authenticate(credentials?.user, credentials?.password)
+            guard isIn || credentials == nil else { throw HTTPFailure(.unauthorized, "wrong user or password") }
+            return try upgrade(request, WebSocketServerHandshake()) { transport, shard in
+                (shard.gateway(.webSocket) as? WebSocketGateway)?.adopt(transport, isIn: isIn)
+            }
         }
     }
 
