@@ -207,7 +207,7 @@ let package = Package(
             needs: [
                 "CLinux", "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletFiles", "MartletPipe",
                 "MartletCore", "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletAMQPGateway", "MartletAMQPProtocol",
-                "MartletServer",
+                "MartletServer", "MartletWebSocketGateway", "MartletWebSocketProtocol",
                 "MartletSettings", "MartletSockets", "MartletSimulation", "MartletTestSupport", "MartletMetrics",
             ]),
         tests("Apps", needs: ["martlet", "MartletLogging", "MartletNet", "MartletMQTT", "MartletMQTTProtocol", "MartletAMQP", "MartletHTTP"]),

@@ -35,7 +35,9 @@ struct WebSocketEndpoints: Sendable {
     private func upgrade(
         _ request: HTTPRequest, _ handshake: WebSocketServerHandshake, _ take: @escaping @Sendable (Transport, Shard) -> Void
     ) throws -> HTTPResponse {
-        guard request.upgrades.contains(where: { $0.lowercased() == "websocket" }) else { throw try HTTPFailure.upgradeRequired("websocket") }
+        guard request.method == .get, request.upgrades.contains(where: { $0.lowercased() == "websocket" }) else {
+            throw try HTTPFailure.upgradeRequired("websocket")
+        }
         guard origins.allows(request) else {
             throw HTTPFailure.forbidden("pages of \(request.fields["origin"] ?? "") may not connect here: the setting websocket.origins says who may")
         }
@@ -80,7 +82,7 @@ struct WebSocketOriginRule: Sendable {
     func allows(_ origin: String?, host: String, isLocal: Bool) -> Bool {
         guard let origin = origin?.lowercased() else { return true }
         if allowed.contains("*") || allowed.contains(origin) { return true }
-        guard let scheme = origin.firstRange(of: "://"), origin.hasPrefix("http") else { return false }
+        guard let scheme = origin.firstRange(of: "://"), origin.hasPrefix("http"), scheme.upperBound < origin.endIndex else { return false }
         let place = origin[scheme.upperBound...]
         if Self.isLocal(place) { return true }
         let port = origin.hasPrefix("https://") ? ":443" : ":80"

@@ -71,23 +71,41 @@ public struct WebSocketOperation: ~Copyable {
 
     @_lifetime(reader: copy reader)
     private mutating func take(_ name: JSONString, _ reader: inout JSONReader, _ bytes: Span<UInt8>) throws(WebSocketOperationRefusal) {
-        let count = name.range.count
-        switch count {
-        case 2 where name.says("op", in: bytes): kind = try Self.operation(&reader, bytes)
-        case 2 where name.says("id", in: bytes): try takeID(&reader, bytes)
-        case 3 where name.says("qos", in: bytes): qos = UInt8(try Self.integer(.qos, 0...1, &reader, bytes))
-        case 4 where name.says("text", in: bytes): hasBody = try Self.text(.text, &reader, bytes, &body)
-        case 4 where name.says("user", in: bytes): hasUser = try Self.text(.user, &reader, bytes, &user)
-        case 5 where name.says("topic", in: bytes): hasTopic = try Self.text(.topic, &reader, bytes, &topic)
-        case 5 where name.says("reply", in: bytes): hasReply = try Self.text(.reply, &reader, bytes, &reply)
-        case 6 where name.says("base64", in: bytes): hasBody = try Self.base64(.base64, &reader, bytes, &body)
-        case 6 where name.says("retain", in: bytes):
+        switch Self.member(name, bytes) {
+        case .op: kind = try Self.operation(&reader, bytes)
+        case .id: try takeID(&reader, bytes)
+        case .topic: hasTopic = try Self.text(.topic, &reader, bytes, &topic)
+        case .text: hasBody = try Self.text(.text, &reader, bytes, &body)
+        case .base64: hasBody = try Self.base64(.base64, &reader, bytes, &body)
+        case .qos: qos = UInt8(try Self.integer(.qos, 0...1, &reader, bytes))
+        case .retain:
             guard case .flag(let flag) = try Self.token(&reader) else { throw .member(.retain) }
             retains = flag
-        case 7 where name.says("timeout", in: bytes): timeout = try Self.integer(.timeout, 1...86_400_000, &reader, bytes)
-        case 8 where name.says("password", in: bytes): _ = try Self.text(.password, &reader, bytes, &password)
-        case 11 where name.says("correlation", in: bytes): _ = try Self.base64(.correlation, &reader, bytes, &correlation)
-        default: do throws(JSONViolation) { try reader.skip() } catch { throw .json(error) }
+        case .reply: hasReply = try Self.text(.reply, &reader, bytes, &reply)
+        case .correlation: _ = try Self.base64(.correlation, &reader, bytes, &correlation)
+        case .timeout: timeout = try Self.integer(.timeout, 1...86_400_000, &reader, bytes)
+        case .user: hasUser = try Self.text(.user, &reader, bytes, &user)
+        case .password: _ = try Self.text(.password, &reader, bytes, &password)
+        case nil: do throws(JSONViolation) { try reader.skip() } catch { throw .json(error) }
+        }
+    }
+
+    private static func member(_ name: JSONString, _ bytes: Span<UInt8>) -> WebSocketOperationRefusal.Member? {
+        if name.isEscaped {
+            var said = ByteBuffer()
+            name.append(in: bytes, to: &said)
+            return WebSocketOperationRefusal.Member(rawValue: said.span.text)
+        }
+        switch name.range.count {
+        case 2: return name.says("op", in: bytes) ? .op : name.says("id", in: bytes) ? .id : nil
+        case 3: return name.says("qos", in: bytes) ? .qos : nil
+        case 4: return name.says("text", in: bytes) ? .text : name.says("user", in: bytes) ? .user : nil
+        case 5: return name.says("topic", in: bytes) ? .topic : name.says("reply", in: bytes) ? .reply : nil
+        case 6: return name.says("base64", in: bytes) ? .base64 : name.says("retain", in: bytes) ? .retain : nil
+        case 7: return name.says("timeout", in: bytes) ? .timeout : nil
+        case 8: return name.says("password", in: bytes) ? .password : nil
+        case 11: return name.says("correlation", in: bytes) ? .correlation : nil
+        default: return nil
         }
     }
 
@@ -166,7 +184,7 @@ public enum WebSocketOperationRefusal: Error, Sendable, CustomStringConvertible 
     /// One whose value is none.
     case member(Member)
 
-    public enum Member: String, Sendable { case id, topic, text, base64, qos, retain, reply, correlation, timeout, user, password }
+    public enum Member: String, Sendable { case op, id, topic, text, base64, qos, retain, reply, correlation, timeout, user, password }
 
     public var description: String {
         switch self {
