@@ -15,7 +15,7 @@ public func fuzzPageOperation(_ start: UnsafePointer<UInt8>, _ count: Int) -> CI
     precondition(first == again, "what was read before is in it")
     var answer = ByteBuffer()
     answer.append(utf8: "{\"op\":\"ok\",\"id\":" as StaticString)
-    answer.append(operation.id.isEmpty ? Array("0".utf8).span : operation.id.span)
+    if operation.id.isEmpty { answer.append(UInt8(ascii: "0")) } else { answer.append(operation.id.span) }
     answer.append(UInt8(ascii: "}"))
     precondition(isJSON(answer.span.array), "an answer that is no JSON")
     for text in [operation.topic.span.array, operation.reply.span.array, operation.user.span.array] {
