@@ -119,11 +119,18 @@ let package = Package(
                 "MartletShard",
             ]),
         module(
+            "WebSocketGateway", in: "Broker/Gateways/WebSocket",
+            needs: [
+                "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletJSON",
+                "MartletMQTTProtocol",
+                "MartletWebSocketProtocol", "MartletCore", "MartletShard",
+            ]),
+        module(
             "Server", in: "Broker/Server",
             needs: [
                 "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletCore", "MartletJournal",
                 "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletAMQPGateway", "MartletAMQPProtocol", "MartletSockets",
-                "MartletHTTP", "MartletMetrics", "MartletWebSocketLayer", "MartletWebSocketProtocol",
+                "MartletHTTP", "MartletMetrics", "MartletWebSocketLayer", "MartletWebSocketProtocol", "MartletWebSocketGateway",
             ]),
 
         .executableTarget(name: "martlet", dependencies: program, path: "Sources/Apps/martlet", swiftSettings: safeRooms),
@@ -214,7 +221,7 @@ let package = Package(
             needs: [
                 "CLinux", "MartletBytes", "MartletCollections", "MartletLogging", "MartletEventLoop", "MartletNet", "MartletFiles", "MartletPipe",
                 "MartletCore", "MartletJournal", "MartletShard", "MartletMQTTGateway", "MartletMQTTProtocol", "MartletAMQPGateway", "MartletAMQPProtocol",
-                "MartletServer",
+                "MartletServer", "MartletWebSocketGateway", "MartletWebSocketProtocol",
                 "MartletSettings", "MartletSockets", "MartletSimulation", "MartletTestSupport", "MartletMetrics",
             ]),
         tests("Apps", needs: ["martlet", "MartletLogging", "MartletNet", "MartletMQTT", "MartletMQTTProtocol", "MartletAMQP", "MartletHTTP"]),

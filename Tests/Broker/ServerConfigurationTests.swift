@@ -121,6 +121,15 @@ private func refusal(listener: String) -> String {
         #expect(try !configuration([("--user", "users", ["a:1"])]).acceptsAnonymous)
     }
 
+    @Test func `pages' origins are written as browsers write them`() throws {
+        let configuration = try configuration(sets: ["websocket.origins=https://example.org,http://a:8080,*", "websocket.pingInterval=0s"])
+        #expect(configuration.webSocket.origins == ["https://example.org", "http://a:8080", "*"])
+        #expect(configuration.webSocket.pingInterval == .zero)
+        for bad in ["example.org", "https://example.org/", "https://example.org/chat", "://a", "https://*.example.org"] {
+            #expect(refusal(sets: ["websocket.origins=\(bad)"]).contains("\"\(bad)\" is not an origin such as https://example.org"))
+        }
+    }
+
     @Test func `certificates are read when the configuration is`() {
         #expect(
             refusal([("--listen", "listen", ["mqtts://127.0.0.1?cert=/no/such.pem&key=b"])])

@@ -85,7 +85,7 @@ def test_health_and_the_rest(server):
     for path in ("/health", "/metrics/", "/favicon.ico", "/health/ready/now"):
         status, fields, content = ask(server, path)
         assert (status, fields["Content-Type"]) == (404, "application/problem+json")
-        assert json.loads(content)["detail"] == f"nothing is at {path}; there are /health/live, /health/ready and /metrics"
+        assert json.loads(content)["detail"] == f"nothing is at {path}; there are /health/live, /health/ready, /metrics, /mqtt and /ws"
     status, fields, _ = ask(server, "/metrics", method="POST")
     assert (status, fields["Allow"]) == (405, "GET, HEAD, OPTIONS")
 

@@ -54,10 +54,14 @@ public struct JSONReader: ~Escapable {
     /// Passes over the next value with all that is in it: a member's that means nothing.
     @_lifetime(self: copy self)
     public mutating func skip() throws(JSONViolation) {
+        if let token = try next(), token == .beginObject || token == .beginArray { try skipRest() }
+    }
+
+    /// Passes over the rest of the object or array that has begun.
+    @_lifetime(self: copy self)
+    public mutating func skipRest() throws(JSONViolation) {
         let start = level
-        repeat {
-            guard try next() != nil else { return }
-        } while level > start
+        while level >= start { guard try next() != nil else { return } }
     }
 
     // MARK: Structure
@@ -159,10 +163,10 @@ public struct JSONReader: ~Escapable {
 
     @_lifetime(self: copy self)
     private mutating func word(_ text: StaticString, _ token: Token) throws(JSONViolation) -> Token {
-        let letters = Array("\(text)".utf8)
-        for letter in letters {
+        let letters = text.bytes
+        for index in letters.indices {
             guard at < bytes.count else { throw .cut }
-            guard bytes[at] == letter else { throw .unexpected(at) }
+            guard bytes[at] == letters[index] else { throw .unexpected(at) }
             at += 1
         }
         return token

@@ -8,15 +8,10 @@ public struct JSONString: Equatable, Sendable {
 
     /// Whether it says `text`, which needs no escapes.
     public func says(_ text: StaticString, in bytes: Span<UInt8>) -> Bool {
-        guard !isEscaped else {
-            var said = ByteBuffer()
-            append(in: bytes, to: &said)
-            return said.span.text == "\(text)"
-        }
-        let here = bytes.at(range)
-        guard here.count == text.utf8CodeUnitCount else { return false }
-        let letters = Array("\(text)".utf8)
-        return here.equals(letters.span)
+        guard isEscaped else { return bytes.at(range).equals(text.bytes) }
+        var said = ByteBuffer()
+        append(in: bytes, to: &said)
+        return said.span.equals(text.bytes)
     }
 
     /// Appends what it says. `bytes` is the document.

@@ -3,6 +3,7 @@ import MartletAMQPProtocol
 import MartletCore
 import MartletMQTTGateway
 import MartletMQTTProtocol
+import MartletWebSocketGateway
 
 // What the gateways and the cores are told of the configuration.
 
@@ -43,6 +44,22 @@ extension AMQPGatewayOptions {
         memoryMax = configuration.memory / configuration.loops
         virtualHosts = (["/"] + configuration.virtualHosts.filter { $0 != "/" }).map { Array($0.utf8) }
         serverVersion = RunningServer.version
+        authenticate = configuration.authenticate
+    }
+}
+
+extension WebSocketGatewayOptions {
+    init(_ configuration: ServerConfiguration) {
+        self.init()
+        let settings = configuration.webSocket
+        messageSizeMax = settings.messageSizeMax
+        outputBytesMax = settings.outputBytesMax
+        pingInterval = settings.pingInterval
+        requestTimeout = settings.requestTimeout
+        // Who it is has to be said, as by a CONNECT, and what nobody may subscribe to is the same.
+        connectTimeout = configuration.mqtt.connectTimeout
+        deniedFilters = Set(configuration.mqtt.denySubscribe.map { Array($0.utf8) })
+        mqtt = .mqtt
         authenticate = configuration.authenticate
     }
 }

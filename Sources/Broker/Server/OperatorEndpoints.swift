@@ -20,12 +20,13 @@ struct OperatorEndpoints: Sendable {
         /health/ready  200 while messages are taken, else 503 with the reasons
         /metrics       for Prometheus
         /mqtt          MQTT over WebSocket
+        /ws            JSON over WebSocket, for pages
 
         """
 
     var router: HTTPRouter {
         var router = HTTPRouter()
-        router.directions = "there are /health/live, /health/ready, /metrics and /mqtt"
+        router.directions = "there are /health/live, /health/ready, /metrics, /mqtt and /ws"
         router.get("/") { _ in .text(Self.listing) }
         router.get("/health/live") { _ in Self.fresh(.json("{\"status\":\"live\"}\n")) }
         router.get("/health/ready") { _ in Self.fresh(await ready()) }

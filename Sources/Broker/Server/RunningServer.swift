@@ -9,6 +9,7 @@ import MartletMQTTGateway
 public import MartletNet
 import MartletShard
 import MartletTLS
+import MartletWebSocketGateway
 
 /// A server that listens: for `martlet serve`, and for tests that want one in their own process.
 public final class RunningServer: Sendable {
@@ -34,16 +35,18 @@ public final class RunningServer: Sendable {
         do { bound = try Self.bind(configuration.listeners) } catch { throw .listeners(error) }
         let loops = Self.makeLoops(configuration), router = Router(), phase = ServerPhase()
         let http = Self.httpServer(on: loops, configuration, router, phase, log)
-        let mqtt = MQTTGatewayOptions(configuration), amqp = AMQPGatewayOptions(configuration), latency = configuration.journalLatency
+        let mqtt = MQTTGatewayOptions(configuration), amqp = AMQPGatewayOptions(configuration), webSocket = WebSocketGatewayOptions(configuration)
+        let latency = configuration.journalLatency
         let turn = Turn(loops), shardLimits = CoreLimits(configuration), isJournaled = configuration.storage != .memory
         threads = loops.map { loop in
             loop.start { loop in
                 let journal = latency.map { MemoryJournal(latency: $0, shard: UInt8(loop.number)) }
                 let shard = Shard(on: loop, of: loops, router: router, journal: journal, isJournaled: isJournaled, log: log, limits: shardLimits)
-                // In the order of `GatewayID.mqtt`, `.amqp`, `.http`.
+                // In the order of `GatewayID.mqtt`, `.amqp`, `.http`, `.webSocket`.
                 _ = shard.addGateway { MQTTGateway($0, id: $1, options: mqtt) }
                 _ = shard.addGateway { AMQPGateway($0, id: $1, options: amqp) }
                 _ = shard.addGateway { HTTPGateway($0, id: $1, server: http) }
+                _ = shard.addGateway { WebSocketGateway($0, id: $1, options: webSocket) }
                 return shard
             }
         }
@@ -85,7 +88,7 @@ public final class RunningServer: Sendable {
                 loops, version: version, uptime: ContinuousClock.now - start, started: started, router: topology, files: phase.directory?.counters)
         }
         var router = endpoints.router
-        WebSocketEndpoints(origins: WebSocketOriginRule(configuration.webSocket.origins)).add(to: &router)
+        WebSocketEndpoints(origins: WebSocketOriginRule(configuration.webSocket.origins), authenticate: configuration.authenticate).add(to: &router)
         return HTTPEmbeddedServer(on: loops, options: options, router)
     }
 
@@ -126,5 +129,5 @@ public enum ServerFailure: Error, CustomStringConvertible {
 }
 
 extension GatewayID {
-    static let mqtt = GatewayID(0), amqp = GatewayID(1), http = GatewayID(2)
+    static let mqtt = GatewayID(0), amqp = GatewayID(1), http = GatewayID(2), webSocket = GatewayID(3)
 }

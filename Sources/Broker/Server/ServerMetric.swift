@@ -69,19 +69,20 @@ extension ServerMetric {
     private static let connections: [ServerMetric] = [
         .init(
             .gauge, "martlet_connections_open", "Connections that are open.",
-            byProtocol: [("mqtt", "connections"), ("amqp", "connections"), ("http", "connections")]),
+            byProtocol: [("mqtt", "connections"), ("amqp", "connections"), ("http", "connections"), ("websocket", "connections")]),
         .init(
-            .counter, "martlet_connections_total", "Connections that were taken: by CONNACK, by connection.open-ok, or for HTTP by accept.",
-            byProtocol: [("mqtt", "connectionsAccepted"), ("amqp", "connectionsOpened"), ("http", "connectionsAccepted")]),
+            .counter, "martlet_connections_total",
+            "Connections that were taken: by CONNACK, by connection.open-ok, for HTTP by accept, for pages when it is known who they are.",
+            byProtocol: [("mqtt", "connectionsAccepted"), ("amqp", "connectionsOpened"), ("http", "connectionsAccepted"), ("websocket", "connectionsAccepted")]),
         .init(
             .counter, "martlet_connections_refused_total", "Connections that were refused: wrong credentials, or too many.",
-            byProtocol: [("mqtt", "connectionsRefused"), ("amqp", "connectionsRefused"), ("http", "connectionsRefused")]),
+            byProtocol: [("mqtt", "connectionsRefused"), ("amqp", "connectionsRefused"), ("http", "connectionsRefused"), ("websocket", "connectionsRefused")]),
         .init(
             .counter, "martlet_handshakes_failed_total", "Connections whose TLS failed.",
             byProtocol: [("mqtt", "handshakesFailed"), ("amqp", "handshakesFailed"), ("http", "handshakesFailed")]),
         .init(
             .counter, "martlet_violations_total", "Connections that were ended because the client broke the protocol or a limit, or was silent for too long.",
-            byProtocol: [("mqtt", "violations"), ("amqp", "violations"), ("http", "violations")]),
+            byProtocol: [("mqtt", "violations"), ("amqp", "violations"), ("http", "violations"), ("websocket", "violations")]),
         .init(.counter, "martlet_http_requests_total", "Requests to HTTP listeners, by the class of the answer's status.", labels: ["class"]) { figures, text in
             for digit in 1...5 { text.sample(figures.sum("http", "responses\(digit)xx"), "\(digit)xx") }
         },
@@ -99,26 +100,28 @@ extension ServerMetric {
 extension ServerMetric {
     private static let messages: [ServerMetric] = [
         .init(
-            .counter, "martlet_messages_received_total", "Messages that clients published.", byProtocol: [("mqtt", "publishesReceived"), ("amqp", "published")]),
+            .counter, "martlet_messages_received_total", "Messages that clients published.",
+            byProtocol: [("mqtt", "publishesReceived"), ("amqp", "published"), ("websocket", "publishesReceived")]),
         .init(.counter, "martlet_messages_sent_total", "Messages that clients were sent, copies and repetitions counted each.", labels: ["protocol"]) {
             $1.sample($0.sum("mqtt", "publishesSent"), "mqtt")
             $1.sample($0.sum("amqp", "delivered") + $0.sum("amqp", "got"), "amqp")
+            $1.sample($0.sum("websocket", "messagesSent"), "websocket")
         },
         .init(
             .counter, "martlet_message_received_bytes_total", "Bytes of bodies that clients published; for HTTP, of requests' content.",
-            byProtocol: [("mqtt", "publishBytesReceived"), ("amqp", "publishedBytes"), ("http", "contentReceived")]),
+            byProtocol: [("mqtt", "publishBytesReceived"), ("amqp", "publishedBytes"), ("http", "contentReceived"), ("websocket", "publishBytesReceived")]),
         .init(
             .counter, "martlet_message_sent_bytes_total", "Bytes of bodies that clients were sent; for HTTP, of answers' content.",
-            byProtocol: [("mqtt", "publishBytesSent"), ("amqp", "deliveredBytes"), ("http", "contentSent")]),
+            byProtocol: [("mqtt", "publishBytesSent"), ("amqp", "deliveredBytes"), ("http", "contentSent"), ("websocket", "messageBytesSent")]),
         .init(.counter, "martlet_messages_unroutable_total", "Messages that no queue and no subscriber wanted.", of: "core", "unroutable"),
         .init(.counter, "martlet_messages_refused_total", "Messages that were refused, and their publishers told.", of: "core", "refused"),
         .init(
             .counter, "martlet_messages_dropped_total",
             "Messages that a subscriber or queue did not get, or lost. "
-                + "slow_consumer: QoS 0, and its connection was full; queue_full_newest and queue_full_oldest: by the queue's limit; "
+                + "slow_consumer: QoS 0 or a page, and its connection was full; queue_full_newest and queue_full_oldest: by the queue's limit; "
                 + "expired: their time was over; too_large: above what the client takes; damaged: the journal could not be read.", labels: ["reason"]
         ) {
-            $1.sample($0.sum("core", "droppedSlow") + $0.sum("mqtt", "droppedSlow"), "slow_consumer")
+            $1.sample($0.sum("core", "droppedSlow") + $0.sum("mqtt", "droppedSlow") + $0.sum("websocket", "droppedSlow"), "slow_consumer")
             $1.sample($0.sum("core", "droppedNewest"), "queue_full_newest")
             $1.sample($0.sum("core", "droppedOldest"), "queue_full_oldest")
             $1.sample($0.sum("core", "expired"), "expired")

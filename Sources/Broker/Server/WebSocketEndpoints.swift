@@ -2,14 +2,16 @@ import MartletEventLoop
 import MartletHTTP
 import MartletNet
 import MartletShard
+import MartletWebSocketGateway
 import MartletWebSocketLayer
 import MartletWebSocketProtocol
 
-/// Where HTTP listeners go on in WebSocket: `/mqtt`, a stream of MQTT's bytes.
+/// Where HTTP listeners go on in WebSocket: `/mqtt`, a stream of MQTT's bytes, and `/ws`, JSON for pages.
 ///
-/// Whose pages may connect is decided here; who a client is, by the gateway that gets its connection.
+/// Whose pages may connect is decided here; who a client is, by the gateway that gets its connection, unless a page's browser has said so.
 struct WebSocketEndpoints: Sendable {
     let origins: WebSocketOriginRule
+    let authenticate: @Sendable (_ name: [UInt8]?, _ password: [UInt8]?) -> Bool
 
     func add(to router: inout HTTPRouter) {
         // [MQTT-6.0.0-3], and the name that MQTT 3.1's clients have for it.
@@ -19,12 +21,23 @@ struct WebSocketEndpoints: Sendable {
         router.get("/mqtt") { request in
             try upgrade(request, handshake) { transport, shard in shard.gateway(.mqtt).adopt(transport.stacking(WebSocketLayer())) }
         }
+        router.get("/ws") { request in
+            let credentials = request.basicCredentials
+            // Nobody asks a page's user for a name and a password in a handshake: without any, `connect` says them.
+            let isIn = authenticate(credentials?.user, credentials?.password)
+            guard isIn || credentials == nil else { throw HTTPFailure(.unauthorized, "wrong user or password") }
+            return try upgrade(request, WebSocketServerHandshake()) { transport, shard in
+                (shard.gateway(.webSocket) as? WebSocketGateway)?.adopt(transport, isIn: isIn)
+            }
+        }
     }
 
     private func upgrade(
         _ request: HTTPRequest, _ handshake: WebSocketServerHandshake, _ take: @escaping @Sendable (Transport, Shard) -> Void
     ) throws -> HTTPResponse {
-        guard request.upgrades.contains(where: { $0.lowercased() == "websocket" }) else { throw try HTTPFailure.upgradeRequired("websocket") }
+        guard request.method == .get, request.upgrades.contains(where: { $0.lowercased() == "websocket" }) else {
+            throw try HTTPFailure.upgradeRequired("websocket")
+        }
         guard origins.allows(request) else {
             throw HTTPFailure.forbidden("pages of \(request.fields["origin"] ?? "") may not connect here: the setting websocket.origins says who may")
         }
@@ -69,7 +82,7 @@ struct WebSocketOriginRule: Sendable {
     func allows(_ origin: String?, host: String, isLocal: Bool) -> Bool {
         guard let origin = origin?.lowercased() else { return true }
         if allowed.contains("*") || allowed.contains(origin) { return true }
-        guard let scheme = origin.firstRange(of: "://"), origin.hasPrefix("http") else { return false }
+        guard let scheme = origin.firstRange(of: "://"), origin.hasPrefix("http"), scheme.upperBound < origin.endIndex else { return false }
         let place = origin[scheme.upperBound...]
         if Self.isLocal(place) { return true }
         let port = origin.hasPrefix("https://") ? ":443" : ":80"
