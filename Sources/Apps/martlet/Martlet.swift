@@ -16,7 +16,7 @@ struct Martlet {
         AMQPPublishOptions.command, AMQPConsumeOptions.command, AMQPGetOptions.command,
         AMQPTopologyCommands.declare, AMQPTopologyCommands.delete, AMQPTopologyCommands.bind, AMQPTopologyCommands.unbind, AMQPTopologyCommands.purge,
         HTTPServeCommand.command, HTTPCommand.command,
-        WSServeCommand.echo, WSServeCommand.chat,
+        WSConnectCommand.command, WSServeCommand.echo, WSServeCommand.chat,
         TCPEcho.command, TCPConnectCommand.command, TCPListenCommand.command,
         UDPEcho.command, UDPConnectCommand.command, UDPListenCommand.command,
         CtlServerCommands.status, CtlServerCommands.backup, CtlJournalCommands.check, CtlJournalCommands.stats, CtlJournalCommands.compact,
