@@ -34,7 +34,7 @@ struct WebSocketMachineTests {
         machine.holdsFarewell = true
         let (events, violation) = show(
             [WireFrame(first: 0x81, payload: [0x61]), WireFrame(first: 0x83, payload: []), WireFrame(first: 0x89, payload: [])], &machine, &output)
-        let owes = machine.owesFarewell, isClosed = machine.isClosed, isSilent = output.isEmpty, maySend = machine.maySend
+        let owes = machine.owesFarewell, isClosed = machine.isClosed, isSilent = output.isEmpty, maySend = machine.maySend && !machine.holdsMemory
         #expect(events == [.text([0x61])] && violation == .reservedOpcode && owes && !isClosed && isSilent && maySend)
         try machine.send(.text([0x61]), into: &output)
         machine.sayFarewell(into: &output)
@@ -62,6 +62,16 @@ struct WebSocketMachineTests {
         try other.close(.goingAway, into: &said)
         let isClosed = other.isClosed
         #expect(WireFrame.all(said.span.array) == [WireFrame(first: 0x88, payload: [0x03, 0xE9])] && isClosed)
+    }
+
+    @Test("A Close that is refused within a message leaves nothing behind")
+    func refusedClose() {
+        var machine = server(), output = ByteBuffer()
+        machine.holdsFarewell = true
+        let frames = [WireFrame(first: 0x01, payload: [0x61]), WireFrame(first: 0x88, payload: [0x03])]
+        let (events, violation) = show(frames, &machine, &output)
+        let again = show([], &machine, &output), holds = machine.holdsMemory
+        #expect(events == [] && violation == .closePayload && again.0 == [] && again.1 == nil && !holds)
     }
 
     @Test("A farewell that is held back too long leaves when the time for a Close is over")

@@ -149,6 +149,8 @@ public struct WebSocketMachine: ProtocolMachine, ~Copyable {
                 if flags.contains(.isFinal) { return try finishMessage() }
             }
         } catch {
+            received.release()
+            spent = 0
             fail(error, into: &output)
             throw error
         }
