@@ -4,11 +4,12 @@ import base64
 import json
 import socket
 import time
+import urllib.request
 
 import brokers
 import pytest
 from chromium import CHROMIUM, Page
-from programs import Program, martlet
+from programs import Program, example, martlet
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -242,3 +243,23 @@ def test_the_courses_page_from_a_file_on_its_port(tmp_path, course_port):
         page.until(f"messages.innerText === 'Server: [{local_port(python)}]: to the page'")
         page.run("messageBox.value = 'to Python'; sendButton.click()")
         assert python.recv(timeout=20).endswith("]: to Python")
+
+
+def test_the_example_is_the_same_chat():
+    with Program(example("chat"), "--host", "localhost", "--port", 0) as chat:
+        place = chat.prints(r"Serving on ws://(\S+)\n").group(1).decode()
+        with connect(f"ws://{place}/") as one, connect(f"ws://{place}/") as two:
+            settled(one, two)
+            one.send("hello")
+            assert two.recv(timeout=20) == f"[{local_port(one)}]: hello"
+        with urllib.request.urlopen(f"http://{place}/", timeout=20) as page:
+            assert b"WebSocket Chat" in page.read()
+
+
+def test_polling_is_slower_and_a_websocket_says_less():
+    with Program(example("polling"), "--seconds", 5) as polling:
+        assert polling.wait(40) == 0, polling.errors
+    rows = [line.rsplit(None, 6) for line in polling.output.decode().splitlines()[1:]]
+    assert [row[0].split(",")[0] for row in rows] == ["polling", "long polling", "WebSocket"]
+    delays, sizes = [int(row[3]) for row in rows], [int(row[2 + 0]) for row in rows]
+    assert delays[0] > 10 * delays[2] and sizes[2] < sizes[1]

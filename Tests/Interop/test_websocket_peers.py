@@ -230,3 +230,24 @@ def test_on_a_terminal_lines_are_edited_and_messages_stand_above(python_server):
     finally:
         os.close(controller)
         os.close(terminal)
+
+
+# martlet bench ws
+
+
+def bench(url, *words):
+    with martlet("bench", "ws", url, "--json", "--quiet", *words, stdin=None) as running:
+        code = running.wait(40)
+        assert code == 0, running.errors
+        return json.loads(running.output)
+
+
+def test_the_bench_measures_echo_broadcast_and_idle_connections(echo):
+    report = bench(echo.url, "-c", 4, "--depth", 4, "--count", 400, "--text", "--deflate", "--size", 500)
+    assert report["sent"] == report["received"] == 400 and report["errors"] == 0 and report["p99_us"] > 0
+    with martlet("ws", "serve", "chat", "--host", "127.0.0.1", "--port", 0) as chat:
+        port = chat.says(r"listening ws \S+:(\d+)\n").group(1)
+        report = bench(f"ws://127.0.0.1:{port}", "--mode", "broadcast", "-c", 10, "--count", 100, "--text", "--depth", 4)
+        assert report["sent"] == 100 and report["received"] == 1000 and report["errors"] == 0
+    report = bench(echo.url, "--mode", "idle", "-c", 50, "--server-pid", echo.program.process.pid)
+    assert report["connections"] == 50 and report["bytes_each"] is not None
