@@ -34,9 +34,12 @@ crash: system-test .venv/paho2/.installed ## pytest of restarts and kills, KILLS
 	$(RELEASE) --product martlet
 	$(if $(KILLS),MARTLET_CRASH_KILLS=$(KILLS)) .venv/paho2/bin/python -m pytest Tests/Crash -n 8 $(PYTEST)
 
-conformance: system-test ## runs suites from checkouts into Documentation/conformance: SUITE=paho.mqtt.testing or PIKA=PATH PYAMQP=PATH; PEER=mosquitto|rabbitmq prints its result
-	@test -n "$(SUITE)$(PIKA)$(PYAMQP)" || { echo "make conformance SUITE=PATH: PATH is a checkout of https://github.com/eclipse/paho.mqtt.testing; PIKA=PATH, PYAMQP=PATH: of https://github.com/pika/pika, https://github.com/celery/py-amqp" >&2; exit 64; }
+conformance: system-test ## runs suites from checkouts into Documentation/conformance: SUITE=paho.mqtt.testing PIKA=PATH PYAMQP=PATH, AUTOBAHN=PATH of wstest; PEER=mosquitto|rabbitmq|websockets prints its result
+	@test -n "$(SUITE)$(PIKA)$(PYAMQP)$(AUTOBAHN)" || { echo "make conformance SUITE=PATH: PATH is a checkout of https://github.com/eclipse/paho.mqtt.testing; PIKA=PATH, PYAMQP=PATH: of https://github.com/pika/pika, https://github.com/celery/py-amqp; AUTOBAHN=PATH: the wstest of autobahntestsuite, a Python 2.7 program" >&2; exit 64; }
 	$(if $(PEER),,$(RELEASE) --product martlet)
+	$(if $(AUTOBAHN),$(if $(PEER),,$(RELEASE) --product interop-websocket-echo))
+	$(if $(AUTOBAHN),$(MAKE) -s .venv/paho2/.installed)
+	$(if $(AUTOBAHN),.venv/paho2/bin/python Tests/Interop/conformance_websocket.py '$(AUTOBAHN)' $(if $(PEER),--peer $(PEER),--output Documentation/conformance/websocket.md))
 	$(if $(SUITE),python3 Tests/Interop/conformance.py '$(SUITE)' $(if $(PEER),--peer $(PEER),--output Documentation/conformance/paho.md))
 	$(if $(PIKA)$(PYAMQP),$(MAKE) -s .venv/conformance/.installed)
 	$(if $(PIKA)$(PYAMQP),.venv/conformance/bin/python Tests/Interop/conformance_amqp.py $(if $(PIKA),--pika '$(PIKA)') $(if $(PYAMQP),--py-amqp '$(PYAMQP)') $(if $(PEER),--peer $(PEER),--output Documentation/conformance/amqp.md))

@@ -177,6 +177,8 @@ let package = Package(
         example("11-amqp-routing", needs: ["MartletAMQP"]),
         example("12-amqp-topics", needs: ["MartletAMQP"]),
         example("13-items", needs: ["MartletHTTP"]),
+        example("14-chat", needs: ["MartletWebSocket"]),
+        example("15-polling", needs: ["MartletSockets", "MartletWebSocket"]),
 
         // A broker in memory, for tests; and the simulator: `make sim`.
         .target(

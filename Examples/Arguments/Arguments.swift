@@ -21,6 +21,13 @@ public enum Arguments {
         return "http://" + (host.contains(":") ? "[\(host)]" : host) + ":" + (value(of: "--port") ?? "8000")
     }
 
+    /// Where the chat is: `--host HOST --port PORT`, by default the course's localhost:8765.
+    public static var chat: String {
+        setvbuf(stdout, nil, _IOLBF, 0)
+        let host = value(of: "--host") ?? "localhost"
+        return "http://" + (host.contains(":") ? "[\(host)]" : host) + ":" + (value(of: "--port") ?? "8765")
+    }
+
     /// Cancels a server when Ctrl-C or SIGTERM asks the program to end, so that it ends in good order; the second time the program ends at once.
     /// Once in a program.
     public static func cancelWhenAsked(_ server: Task<Void, any Error>) {

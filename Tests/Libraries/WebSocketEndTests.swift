@@ -250,3 +250,35 @@ import Testing
         try await server.task.value
     }
 }
+
+/// A server that a client cannot follow.
+@Suite(.timeLimit(.minutes(1))) struct WebSocketClientEndTests {
+    @Test(arguments: [([0x88, 0x02, 0x03, 0xE8] as [UInt8], 1000), ([0xB1, 0x00], 1002), ([0x81, 0x01, 0xFF], 1007)])
+    func `a client, too, answers what came before an end before it says its own Close`(end: [UInt8], code: Int) async throws {
+        let heard = Told<[Int]>()
+        try await withRawServer { connection, _ in
+            let head = try await hearHead(connection)
+            let key = try #require(head.firstMatch(of: /Sec-WebSocket-Key: (.*)\r\n/)?.1)
+            let answer = try WebSocketServerHandshake().answer(WebSocketRequest(version: "13", key: String(key)))
+            let fields = answer.fields.map { "\($0.name): \($0.value)\r\n" }.joined()
+            let head101 = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\(fields)\r\n"
+            try await connection.write(Array(head101.utf8) + [0x81, 0x01, 0x61, 0x81, 0x01, 0x62] + end)
+            // Two echoes of seven bytes, then a Close with its code; all masked.
+            var bytes: [UInt8] = []
+            while bytes.count < 22, let piece = try await connection.read(timeout: .seconds(20)) { bytes += piece }
+            try #require(bytes.count >= 22)
+            let unmasked = { (at: Int) in Int(bytes[at] ^ bytes[at - 4]) }
+            heard.add([Int(bytes[0]), unmasked(6), Int(bytes[7]), unmasked(13), Int(bytes[14]), unmasked(20) << 8 | unmasked(21)])
+        } _: { url in
+            try? await WebSocketConnection.withConnection(to: url.replacing("http", with: "ws"), options: webSocketClient { $0.webSocket.deflate = nil }) {
+                connection in
+                for try await message in connection.messages {
+                    try await Task.sleep(for: .milliseconds(20))
+                    try await connection.send(message)
+                }
+            }
+            try await heard.wait(for: 1)
+        }
+        #expect(heard.all == [[0x81, 0x61, 0x81, 0x62, 0x88, code]])
+    }
+}

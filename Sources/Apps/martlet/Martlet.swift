@@ -16,11 +16,11 @@ struct Martlet {
         AMQPPublishOptions.command, AMQPConsumeOptions.command, AMQPGetOptions.command,
         AMQPTopologyCommands.declare, AMQPTopologyCommands.delete, AMQPTopologyCommands.bind, AMQPTopologyCommands.unbind, AMQPTopologyCommands.purge,
         HTTPServeCommand.command, HTTPCommand.command,
-        WSServeCommand.echo, WSServeCommand.chat,
+        WSConnectCommand.command, WSServeCommand.echo, WSServeCommand.chat,
         TCPEcho.command, TCPConnectCommand.command, TCPListenCommand.command,
         UDPEcho.command, UDPConnectCommand.command, UDPListenCommand.command,
         CtlServerCommands.status, CtlServerCommands.backup, CtlJournalCommands.check, CtlJournalCommands.stats, CtlJournalCommands.compact,
-        MQTTBenchOptions.command, AMQPBenchOptions.command, HTTPBenchOptions.command, TCPBench.command, UDPBench.command, ModelsBenchOptions.command,
+        MQTTBenchOptions.command, AMQPBenchOptions.command, HTTPBenchOptions.command, WSBench.command, TCPBench.command, UDPBench.command, ModelsBenchOptions.command,
     ]
 
     static func main() { exit(run(CommandLine.arguments.dropFirst().map { $0 })) }

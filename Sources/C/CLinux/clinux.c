@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <termios.h>
 #include <poll.h>
 #include <time.h>
 #include <unistd.h>
@@ -261,6 +262,16 @@ long cl_write_now(int fd, const void *bytes, size_t count) {
     return r < 0 ? -errno : r;
 }
 int cl_is_terminal(int fd) { return isatty(fd); }
+static struct termios cl_terminal_before;
+int cl_terminal_keys(int fd, int on) {
+    if (!on) ANSWER(tcsetattr(fd, TCSADRAIN, &cl_terminal_before));
+    if (tcgetattr(fd, &cl_terminal_before)) return -errno;
+    struct termios keys = cl_terminal_before;
+    keys.c_lflag &= (tcflag_t)~(ICANON | ECHO);
+    keys.c_cc[VMIN] = 1;
+    keys.c_cc[VTIME] = 0;
+    ANSWER(tcsetattr(fd, TCSADRAIN, &keys));
+}
 int cl_writable_directory(const char *path) {
     if (mkdir(path, 0700) && errno != EEXIST) return -errno;
     struct stat s;

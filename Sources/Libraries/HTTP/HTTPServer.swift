@@ -36,7 +36,7 @@ public enum HTTPServer {
         var options = options
         if options.tls?.applicationProtocols.isEmpty == true { options.tls?.applicationProtocols = ["http/1.1"] }
         let place = try HTTPAddress.place(address, isSecure: options.tls != nil)
-        let addresses = try await place.addressesToBind()
+        let addresses = try await HTTPAddress.toBind(place)
         let context = try options.tls.map { (tls) throws(NetError) in try SocketContexts.server(tls, address) }
         var log: HTTPAccessLog?
         do throws(FileError) { log = try options.accessLog.map { (sink) throws(FileError) in try HTTPAccessLog(sink) } } catch {
@@ -47,7 +47,10 @@ public enum HTTPServer {
         do throws(NetError) {
             for address in addresses {
                 let port = address.port == 0 ? sockets.first?.address.port : nil
-                sockets.append(try BoundSocket(port.map { address.with(port: $0) } ?? address, options: options.stream))
+                do throws(NetError) { sockets.append(try BoundSocket(port.map { address.with(port: $0) } ?? address, options: options.stream)) } catch {
+                    // Without IPv6 on this machine localhost is the other.
+                    guard error.kind != .addressInUse, error.kind != .permissionDenied, !sockets.isEmpty, addresses.count > 1 else { throw error }
+                }
             }
             loops = try SocketLoops.lend(max(1, options.loops), for: address)
         } catch {
@@ -64,6 +67,12 @@ public enum HTTPServer {
 
 /// How an address is written.
 enum HTTPAddress {
+    /// localhost is both families, whatever the system's tables say (RFC 6761 section 6.3).
+    static func toBind(_ place: Place) async throws(NetError) -> [SocketAddress] {
+        guard case .internet(let host, let port) = place, host.lowercased() == "localhost" else { return try await place.addressesToBind() }
+        return ["127.0.0.1", "::1"].compactMap { SocketAddress($0, port: port) }
+    }
+
     static func place(_ text: String, isSecure: Bool) throws(NetError) -> Place {
         let refusal = NetError(.unresolvable, .listen, text, detail: "an address is http://HOST:PORT, https://HOST:PORT or http+unix:///PATH")
         guard let mark = text.firstRange(of: "://") else { throw refusal }

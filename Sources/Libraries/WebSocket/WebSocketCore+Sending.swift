@@ -20,8 +20,8 @@ extension WebSocketCore {
     /// Nil: nothing may be sent any more. Or whether there is room for more.
     func put(_ sent: Sent, count: Int) -> Bool? {
         let (isOpen, tellsLoop, isFull) = shared.withLock { shared in
-            // What answers to messages that came before the peer's Close still goes.
-            guard !shared.isOver, !shared.isDone, shared.close?.by != .here else { return (false, false, false) }
+            // What answers to messages that came before an end still goes.
+            guard !shared.isOver, !shared.isDone else { return (false, false, false) }
             shared.outbox.append(sent)
             shared.outboxCount += count
             let tellsLoop = !shared.isLoopTold

@@ -7,14 +7,19 @@ import MartletLogging
 import MartletWebSocket
 
 @main struct Program {
-    static func main() async throws {
+    static func main() async {
         let words = CommandLine.arguments.dropFirst()
-        switch words.first {
-        case "serve": try await serve(Array(words.dropFirst()))
-        case "drive": try await drive(Array(words.dropFirst()))
-        default:
-            StandardStream.error.write("usage: interop-websocket-echo serve ADDRESS [--callbacks] [--plain] [--loops N] | drive URL AGENT\n")
-            exit(64)
+        do {
+            switch words.first {
+            case "serve": try await serve(Array(words.dropFirst()))
+            case "drive": try await drive(Array(words.dropFirst()))
+            default:
+                StandardStream.error.write("usage: interop-websocket-echo serve ADDRESS [--callbacks] [--plain] [--loops N] | drive URL AGENT\n")
+                exit(64)
+            }
+        } catch {
+            StandardStream.error.write("\(error)\n")
+            exit(1)
         }
     }
 

@@ -34,6 +34,16 @@ struct BenchLoad: Equatable, Sendable {
         .flag("--quiet", about: "no progress"),
     ]
 
+    /// For a bench with words of its own.
+    init(
+        publisherCount: Int, receiverCount: Int, payloadSize: Int, messageCount: Int?, seconds: Double, warmUpSeconds: Double, rate: Double?, loopCount: Int,
+        isJSON: Bool, isQuiet: Bool, copies: Int
+    ) {
+        (self.publisherCount, self.receiverCount, self.payloadSize, self.messageCount) = (publisherCount, receiverCount, payloadSize, messageCount)
+        (self.seconds, self.warmUpSeconds, self.rate, self.loopCount) = (seconds, warmUpSeconds, rate, loopCount)
+        (self.isJSON, self.isQuiet, self.copies) = (isJSON, isQuiet, copies)
+    }
+
     /// `receivers`: the option that counts them.
     init(_ arguments: Arguments, receivers: String) throws(CommandFailure) {
         publisherCount = try arguments.integer("--publishers", in: 1...10_000) ?? 1

@@ -26,6 +26,13 @@ final class EchoBench: Sendable {
 
     /// Starts the loops, has `connect` make the connections, measures, and ends all of it.
     func run(_ connect: () async throws(CommandFailure) -> Void) async throws(CommandFailure) -> (counts: EchoBenchCounts, seconds: Double) {
+        try await hold(connect) { await measure() }
+    }
+
+    /// The same with something else to do while the connections are there.
+    func hold<Result>(
+        _ connect: () async throws(CommandFailure) -> Void, _ body: () async throws(CommandFailure) -> Result
+    ) async throws(CommandFailure) -> Result {
         let threads = loops.map { [options] loop in loop.start { _ in EchoBenchLoop(options) } }
         defer {
             onEachLoop { tenant, loop in tenant.close(on: loop) }
@@ -33,7 +40,7 @@ final class EchoBench: Sendable {
             for thread in threads { thread.join() }
         }
         try await connect()
-        return await measure()
+        return try await body()
     }
 
     func onEachLoop(_ call: @escaping @Sendable (EchoBenchLoop, EventLoop) -> Void) {

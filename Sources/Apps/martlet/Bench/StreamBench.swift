@@ -32,6 +32,9 @@ enum StreamBench {
         }
     }
 
+    /// Makes the connections of a bench that sends nothing.
+    static func open(_ bench: EchoBench, _ make: @escaping Making) async throws(CommandFailure) { try await connect(bench, make) }
+
     /// The first connection finds the address that answers; the others take it.
     private static func connect(_ bench: EchoBench, _ make: @escaping Making) async throws(CommandFailure) {
         let options = bench.options

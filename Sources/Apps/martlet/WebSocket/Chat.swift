@@ -152,8 +152,8 @@ final class Chat: Sendable {
 
     /// Without what a name must not have; who has none is called by the port.
     private static func name(_ wanted: String, _ peer: WebSocketPeer) -> String {
-        let words = wanted.split { $0.isWhitespace || $0.isNewline }.joined(separator: " ")
-        let name = String(words.unicodeScalars.filter { !isHidden($0) }.prefix(nameMax).map(Character.init))
+        let plain = String(String.UnicodeScalarView(wanted.unicodeScalars.map { isHidden($0) ? " " : $0 }))
+        let name = String(plain.split(separator: " ").joined(separator: " ").prefix(nameMax))
         return name.isEmpty ? "\(peer.address.port)" : name
     }
 

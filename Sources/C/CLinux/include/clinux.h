@@ -78,6 +78,7 @@ int cl_open_file(const char *path);                     // for reading
 long cl_read_file(int fd, int stop, void *bytes, size_t count);  // blocking; 0 at the end, and when the eventfd `stop` was signalled
 long cl_write_now(int fd, const void *bytes, size_t count);  // one write, or -EAGAIN instead of waiting for a reader
 int cl_is_terminal(int fd);
+int cl_terminal_keys(int fd, int on);                    // each key as it is pressed, unseen; off: as it was before. 0 or -errno
 int cl_writable_directory(const char *path);            // makes it if need be; 0 or -errno
 const char *cl_error_text(int error);
 const char *cl_environment(int index);                  // "NAME=VALUE", or NULL after the last; ask in order

@@ -1,0 +1,194 @@
+"""Runs Autobahn|Testsuite, all of its cases, against the library's server and client, and writes what came of them.
+
+`conformance_websocket.py PATH-to-wstest [--cases 1.*,2.*] [--peer websockets] [--output FILE]`. wstest is a Python 2.7 program: `pip install
+autobahntestsuite==25.10.1 autobahn==0.10.9 Twisted==19.10.0 wsaccel==0.6.2`. The server is run by tasks and by callbacks. UNIMPLEMENTED counts as a
+failure. Everything runs in a network of its own (`unshare`), since wstest takes port 8080 for itself.
+"""
+
+import argparse
+import collections
+import datetime
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import brokers
+
+INSIDE = "MARTLET_CONFORMANCE_INSIDE"
+HOURS = 3
+# Case -> why it is not strict, or informational. Anything else that is not OK is a failure.
+EXPLAINED = {}
+PEER = """
+import asyncio, sys
+from websockets.asyncio.server import serve
+async def main():
+    async def handler(ws):
+        async for message in ws:
+            await ws.send(message)
+    async with serve(handler, "127.0.0.1", int(sys.argv[1]), max_size=1 << 25, ping_interval=None):
+        print("listening", flush=True)
+        await asyncio.get_running_loop().create_future()
+asyncio.run(main())
+"""
+
+
+def echo(*words):
+    program = str(Path(brokers.binary()).parent / "interop-websocket-echo")
+    return subprocess.Popen([program, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def wstest(path, mode, specification, folder):
+    file = folder / f"{mode}.json"
+    file.write_text(json.dumps({**specification, "exclude-cases": [], "exclude-agent-cases": {}}))
+    log = (folder / f"{mode}.log").open("w")
+    return subprocess.Popen([path, "-m", mode, "-s", file], stdout=log, stderr=log, cwd=folder)
+
+
+def run_servers(path, cases, peer, folder):
+    if peer == "websockets":
+        servers = {"websockets": (9001, subprocess.Popen([sys.executable, "-c", PEER, "9001"], stdout=subprocess.PIPE, text=True))}
+    else:
+        servers = {
+            "server-by-tasks": (9001, echo("serve", "ws://127.0.0.1:9001")),
+            "server-by-callbacks": (9002, echo("serve", "ws://127.0.0.1:9002", "--callbacks")),
+        }
+    for _, server in servers.values():
+        assert server.stdout.readline().startswith("listening")
+    urls = [{"agent": agent, "url": f"ws://127.0.0.1:{port}"} for agent, (port, _) in servers.items()]
+    tester = wstest(path, "fuzzingclient", {"outdir": str(folder / "servers"), "servers": urls, "cases": cases}, folder)
+    assert tester.wait(HOURS * 3600) == 0, (folder / "fuzzingclient.log").read_text()[-2000:]
+    for agent, (_, server) in servers.items():
+        assert server.poll() is None, f"{agent} ended under the tests"
+        server.terminate()
+        server.wait(20)
+    return json.loads((folder / "servers/index.json").read_text())
+
+
+def run_client(path, cases, folder):
+    tester = wstest(path, "fuzzingserver", {"outdir": str(folder / "clients"), "url": "ws://127.0.0.1:9003", "cases": cases}, folder)
+    try:
+        deadline = time.monotonic() + 60
+        while not brokers.listens(9003):
+            assert time.monotonic() < deadline and tester.poll() is None, (folder / "fuzzingserver.log").read_text()[-2000:]
+            time.sleep(0.1)
+        client = echo("drive", "ws://127.0.0.1:9003", "client")
+        assert client.wait(HOURS * 3600) == 0
+        report, deadline = folder / "clients/index.json", time.monotonic() + 60
+        while not report.exists():
+            assert time.monotonic() < deadline, "no report"
+            time.sleep(0.1)
+        time.sleep(1)
+        return json.loads(report.read_text())
+    finally:
+        tester.terminate()
+        tester.wait(20)
+
+
+def outcome(case):
+    """OK only if the behaviour and the close are."""
+    both = (case["behavior"], case["behaviorClose"])
+    return "OK" if both == ("OK", "OK") else next(word for word in both if word != "OK")
+
+
+def order(name):
+    return [int(part) for part in name.split(".")]
+
+
+def report(agents, version, suite):
+    lines = [
+        "# Autobahn|Testsuite",
+        "",
+        "Written by `make conformance AUTOBAHN=PATH`, where PATH is its `wstest` (`Tests/Interop/conformance_websocket.py`). The server echoes by tasks",
+        "(`WebSocketConnection.serve`) and by callbacks (`WebSocketEvents`), the client by `WebSocketConnection.withConnection`; both take",
+        "permessage-deflate. UNIMPLEMENTED counts as a failure.",
+        "",
+        f"- Date: {datetime.date.today()}",
+        f"- Library: {version}",
+        f"- Suite: {suite}",
+        "",
+        "| cases | about | " + " | ".join(agents) + " |",
+        "|---|---|" + "---|" * len(agents),
+    ]
+    about = {
+        1: "framing", 2: "pings and pongs", 3: "reserved bits", 4: "opcodes", 5: "fragments", 6: "UTF-8", 7: "closing", 9: "limits and speed",
+        10: "auto-fragmentation", 12: "permessage-deflate", 13: "its parameters",
+    }  # fmt: skip
+    groups = sorted({order(name)[0] for cases in agents.values() for name in cases})
+    for group in groups:
+        row = []
+        for cases in agents.values():
+            counts = collections.Counter(outcome(case) for name, case in cases.items() if order(name)[0] == group)
+            row.append(", ".join(f"{count} {word}" for word, count in sorted(counts.items(), key=lambda item: item[0] != "OK")))
+        lines.append(f"| {group}.* | {about.get(group, '')} | " + " | ".join(row) + " |")
+    lines.append("| all | | " + " | ".join(f"{sum(outcome(case) == 'OK' for case in cases.values())} of {len(cases)} OK" for cases in agents.values()) + " |")
+    rest = collections.defaultdict(dict)
+    for agent, cases in agents.items():
+        for name, case in cases.items():
+            if outcome(case) != "OK":
+                rest[name][agent] = outcome(case)
+    lines += ["", "## Not OK", ""]
+    if not rest:
+        lines.append("None.")
+    else:
+        lines += ["| case | " + " | ".join(agents) + " | |", "|---|" + "---|" * (len(agents) + 1)]
+        for name in sorted(rest, key=order):
+            words = " | ".join(rest[name].get(agent, "OK") for agent in agents)
+            lines.append(f"| {name} | {words} | {EXPLAINED.get(name) or informational(rest[name]) or 'unexplained'} |")
+    return "\n".join(lines) + "\n"
+
+
+def informational(words):
+    return "The suite does not judge it: it only tells what was done." if set(words.values()) == {"INFORMATIONAL"} else None
+
+
+def in_a_network_of_its_own():
+    if os.environ.get(INSIDE):
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        return
+    if subprocess.run(["unshare", "--map-root-user", "--net", "true"], capture_output=True).returncode == 0:
+        os.environ[INSIDE] = "1"
+        os.execvp("unshare", ["unshare", "--map-root-user", "--net", sys.executable, *sys.argv])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("wstest", type=lambda word: Path(word).resolve())
+    parser.add_argument("--cases", default="*", type=lambda word: word.split(","))
+    parser.add_argument("--peer", choices=["martlet", "websockets"], default="martlet")
+    parser.add_argument("--output", type=Path, help="the report; without it, on standard output")
+    options = parser.parse_args()
+    in_a_network_of_its_own()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        agents = run_servers(options.wstest, list(options.cases), options.peer, folder)
+        if options.peer == "martlet":
+            agents |= run_client(options.wstest, list(options.cases), folder)
+    said = subprocess.run([options.wstest, "--autobahnversion"], capture_output=True, text=True)
+    found = re.search(r"AutobahnTestSuite ([\d.]+)", (Path(options.wstest).parent / "wstest").read_text() + said.stdout + said.stderr)
+    if options.peer == "martlet":
+        commit = subprocess.run(["git", "-C", brokers.ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+        version = brokers.martlet("--version").stdout.strip() + (f" ({commit})" if commit else "")
+    else:
+        version = "websockets"
+    text = report(agents, version, f"autobahntestsuite {found.group(1)}" if found else "autobahntestsuite")
+    if options.output:
+        options.output.write_text(text)
+    else:
+        print(text)
+    bad = [
+        f"{agent} {name}: {outcome(case)}" for agent, cases in agents.items() for name, case in cases.items()
+        if outcome(case) not in ("OK", "INFORMATIONAL") and name not in EXPLAINED
+    ]  # fmt: skip
+    print(f"{sum(map(len, agents.values()))} cases, {len(bad)} failed without a reason", file=sys.stderr)
+    for line in bad:
+        print(f"  {line}", file=sys.stderr)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
