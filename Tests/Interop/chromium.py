@@ -30,11 +30,17 @@ class Page:
         with urllib.request.urlopen(f"http://{place}/json/list", timeout=20) as answer:
             return json.load(answer)
 
+    def open(self, url):
+        """Goes to a page and waits until it is there."""
+        answer = self.call("Page.navigate", url=url)
+        assert not answer.get("errorText"), answer
+        self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+
     def call(self, method, **parameters):
         self._number += 1
         self._devtools.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
         while True:
-            answer = json.loads(self._devtools.recv(timeout=30))
+            answer = json.loads(self._devtools.recv(timeout=60))
             if answer.get("id") == self._number:
                 assert "error" not in answer, answer
                 return answer["result"]

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import socket
 import ssl
 import subprocess
@@ -12,6 +11,7 @@ import subprocess
 import httpx
 import pytest
 
+from chromium import CHROMIUM
 from http_server import Server
 from programs import Program, example
 
@@ -295,7 +295,6 @@ def test_an_upgrade(server):
 # Chromium
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")

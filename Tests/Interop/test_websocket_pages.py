@@ -11,9 +11,10 @@ from paho.mqtt.properties import Properties
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-import browser
 import brokers
 from brokers import martlet
+from chromium import CHROMIUM
+from chromium import Page as BrowserPage
 from mosquitto_clients import Subscriber, publish
 
 
@@ -337,12 +338,11 @@ def script(text, url, topic):
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    if not browser.path():
+def chromium(tmp_path_factory):
+    if not CHROMIUM:
         pytest.skip("no Chromium on this machine")
-    running = browser.Browser("--ignore-certificate-errors", "--host-resolver-rules=MAP rebound.example 127.0.0.1")
-    yield running
-    running.close()
+    with BrowserPage(tmp_path_factory.mktemp("chromium"), "about:blank", "--ignore-certificate-errors", "--host-resolver-rules=MAP rebound.example 127.0.0.1") as page:
+        yield page
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

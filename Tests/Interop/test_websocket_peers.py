@@ -13,6 +13,7 @@ import time
 import brokers
 import pytest
 from programs import martlet
+from tls_relay import connect_by_tls
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.sync.client import connect
@@ -99,7 +100,7 @@ def test_over_tls(certificates):
     certificate, key = certificates.path("server"), certificates.key("server")
     with Echo("--cert", certificate, "--key", key) as echo:
         url = f"wss://localhost:{echo.port}/"
-        with connect(url, ssl=context) as peer:
+        with connect("ws://localhost/", sock=connect_by_tls("localhost", echo.port, context)) as peer:
             peer.send("secret")
             assert peer.recv(timeout=20) == "secret"
         with martlet("ws", "connect", "-m", "ours", "-C", 1, "--cafile", certificates.authority, url) as ours:

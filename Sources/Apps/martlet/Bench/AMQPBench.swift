@@ -2,19 +2,14 @@ import MartletAMQP
 import MartletAMQPProtocol
 import MartletBytes
 import MartletEventLoop
-import MartletTLS
 
 /// `martlet bench amqp`: its connections, and what the report calls the load.
 enum AMQPBench {
     static func run(_ options: AMQPBenchOptions) -> Int32 {
         let server = options.server
         return BenchRun.command("bench amqp", options.load, text(options)) { () throws(CommandFailure) in
-            let run = try BenchRun(options.load, host: server.host, port: server.port) { () throws(TLSError) in
-                guard let tls = options.tls else { return nil }
-                let context = try TLSContext(client: tls)
-                return { context.makeLayer(serverName: server.host) }
-            }
-            return (run, stages(options))
+            let layers = BenchRun.secured(by: options.tls, for: server.host)
+            return (try BenchRun(options.load, host: server.host, port: server.port, layers: layers), stages(options))
         }
     }
 

@@ -38,6 +38,15 @@ final class BenchRun: Sendable {
         }
     }
 
+    /// TLS, or nothing.
+    static func secured(by tls: TLSClientOptions?, for host: String) -> () throws(TLSError) -> (@Sendable () -> StreamLayer)? {
+        { () throws(TLSError) in
+            guard let tls else { return nil }
+            let context = try TLSContext(client: tls)
+            return { context.makeLayer(serverName: host) }
+        }
+    }
+
     /// A whole command: runs, and writes the report of what `text` says. Answers the exit code.
     static func command(
         _ name: String, _ load: BenchLoad, _ text: String, _ make: @escaping @Sendable () throws(CommandFailure) -> (BenchRun, [[Opening]])

@@ -101,7 +101,11 @@ struct WSBench: Sendable {
             return BenchRun.command("bench ws", messages, text) { () throws(CommandFailure) in
                 let listeners = (0..<bench.load.connectionCount).map { _ -> BenchRun.Opening in { WSBenchListener(bench, flight, now: $0.now) } }
                 let speaker: BenchRun.Opening = { WSBenchSpeaker(bench, messages, flight, now: $0.now) }
-                return (try BenchRun(messages, host: bench.url.origin.host, port: bench.url.origin.port, tls: bench.load.tls), [listeners, [speaker]])
+                return (
+                    try BenchRun(
+                        messages, host: bench.url.origin.host, port: bench.url.origin.port,
+                        layers: BenchRun.secured(by: bench.load.tls, for: bench.url.origin.host)), [listeners, [speaker]]
+                )
             }
         }
     }

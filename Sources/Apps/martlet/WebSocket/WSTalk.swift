@@ -1,4 +1,5 @@
 import Glibc
+import MartletBytes
 import MartletEventLoop
 import MartletLogging
 import MartletWebSocket
@@ -98,14 +99,14 @@ final class WSTalk: Sendable {
     private static func line(_ message: WebSocketMessage) -> String {
         switch message {
         case .text(let text): text
-        case .binary(let bytes): String(validating: bytes, as: UTF8.self) ?? JSONValue.base64(bytes)
+        case .binary(let bytes): String(validating: bytes, as: UTF8.self) ?? Base64.text(bytes)
         }
     }
 
     private static func json(_ message: WebSocketMessage) -> String {
         switch message {
         case .text(let text): json([("type", .text("text")), ("text", .text(text))])
-        case .binary(let bytes): json([("type", .text("binary")), ("base64", .text(JSONValue.base64(bytes)))])
+        case .binary(let bytes): json([("type", .text("binary")), ("base64", .text(Base64.text(bytes)))])
         }
     }
 
