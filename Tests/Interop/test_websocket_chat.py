@@ -259,7 +259,7 @@ def test_the_example_is_the_same_chat():
 def test_polling_is_slower_and_a_websocket_says_less():
     with Program(example("polling"), "--seconds", 5) as polling:
         assert polling.wait(40) == 0, polling.errors
-    rows = [line.rsplit(None, 6) for line in polling.output.decode().splitlines()[1:]]
+    rows = [line.rsplit(None, 7) for line in polling.output.decode().splitlines()[1:]]
     assert [row[0].split(",")[0] for row in rows] == ["polling", "long polling", "WebSocket"]
-    delays, sizes = [int(row[3]) for row in rows], [int(row[2 + 0]) for row in rows]
+    sizes, delays = [int(row[3]) for row in rows], [int(row[4]) for row in rows]
     assert delays[0] > 10 * delays[2] and sizes[2] < sizes[1]

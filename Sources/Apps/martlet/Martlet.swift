@@ -20,7 +20,8 @@ struct Martlet {
         TCPEcho.command, TCPConnectCommand.command, TCPListenCommand.command,
         UDPEcho.command, UDPConnectCommand.command, UDPListenCommand.command,
         CtlServerCommands.status, CtlServerCommands.backup, CtlJournalCommands.check, CtlJournalCommands.stats, CtlJournalCommands.compact,
-        MQTTBenchOptions.command, AMQPBenchOptions.command, HTTPBenchOptions.command, WSBench.command, TCPBench.command, UDPBench.command, ModelsBenchOptions.command,
+        MQTTBenchOptions.command, AMQPBenchOptions.command, HTTPBenchOptions.command, WSBench.command, TCPBench.command, UDPBench.command,
+        ModelsBenchOptions.command,
     ]
 
     static func main() { exit(run(CommandLine.arguments.dropFirst().map { $0 })) }
