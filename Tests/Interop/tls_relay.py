@@ -27,6 +27,10 @@ def _relay(far, server):
                 if server in ready:
                     taken = _receive(server)
                     if taken == b"":
+                        # The client may still be answering a Close.
+                        far.shutdown(socket.SHUT_WR)
+                        while far.recv(65536):
+                            pass
                         return
                     far.sendall(taken or b"")
         except OSError:
