@@ -99,7 +99,7 @@ def order(name):
     return [int(part) for part in name.split(".")]
 
 
-def report(agents, version, suite):
+def report(agents, version, suite, cases):
     lines = [
         "# Autobahn|Testsuite",
         "",
@@ -110,6 +110,7 @@ def report(agents, version, suite):
         f"- Date: {datetime.date.today()}",
         f"- Library: {version}",
         f"- Suite: {suite}",
+        "- Cases: " + ("all" if cases == ["*"] else f"`{','.join(cases)}`; `make conformance` runs all"),
         "",
         "| cases | about | " + " | ".join(agents) + " |",
         "|---|---|" + "---|" * len(agents),
@@ -158,7 +159,7 @@ def in_a_network_of_its_own():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wstest", type=lambda word: Path(word).resolve())
-    parser.add_argument("--cases", default="*", type=lambda word: word.split(","))
+    parser.add_argument("--cases", default=["*"], type=lambda word: word.split(","))
     parser.add_argument("--peer", choices=["martlet", "websockets"], default="martlet")
     parser.add_argument("--output", type=Path, help="the report; without it, on standard output")
     options = parser.parse_args()
@@ -175,7 +176,7 @@ def main():
         version = brokers.martlet("--version").stdout.strip() + (f" ({commit})" if commit else "")
     else:
         version = "websockets"
-    text = report(agents, version, f"autobahntestsuite {found.group(1)}" if found else "autobahntestsuite")
+    text = report(agents, version, f"autobahntestsuite {found.group(1)}" if found else "autobahntestsuite", options.cases)
     if options.output:
         options.output.write_text(text)
     else:
