@@ -46,6 +46,7 @@ let package = Package(
         .systemLibrary(name: "CYAML", path: "Sources/C/CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "COpenSSL", path: "Sources/C/COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
+        .systemLibrary(name: "CSodium", path: "Sources/C/CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
         .systemLibrary(name: "CZlib", path: "Sources/C/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         module("Bytes", in: "Base/Bytes", needs: ["CLinux"], unsafeRooms),
@@ -54,6 +55,7 @@ let package = Package(
         module("Settings", in: "Base/Settings", needs: ["CLinux", "CYAML"], unsafeRooms),
         module("Deflate", in: "Base/Deflate", needs: ["CZlib", "MartletBytes"], unsafeRooms),
         module("Metrics", in: "Base/Metrics"),
+        module("Curve", in: "Base/Curve", needs: ["CSodium", "MartletBytes"], unsafeRooms),
 
         module("EventLoop", in: "IO/EventLoop", needs: ["CLinux", "MartletBytes", "MartletCollections"], unsafeRooms),
         module("Net", in: "IO/Net", needs: ["CLinux", "MartletBytes", "MartletEventLoop"], unsafeRooms),
@@ -65,6 +67,7 @@ let package = Package(
         module("FramingProtocol", in: "Protocols/Framing", needs: ["MartletBytes"]),
         module("AMQPProtocol", in: "Protocols/AMQP", needs: ["MartletBytes"]),
         module("HTTPProtocol", in: "Protocols/HTTP", needs: ["MartletBytes"]),
+        module("ZMTPProtocol", in: "Protocols/ZMTP", needs: ["MartletBytes", "MartletCurve"]),
 
         module("Driver", in: "Libraries/Driver", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module("Client", in: "Libraries/Client", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
@@ -130,6 +133,11 @@ let package = Package(
         .executableTarget(
             name: "interop-http-server", dependencies: ["MartletHTTP", "MartletSockets"], path: "Tests/Interop/HTTPServer", swiftSettings: unsafeRooms),
 
+        // What Tests/Interop/test_zmtp_machine.py puts between itself and libzmq.
+        .executableTarget(
+            name: "interop-zmtp", dependencies: ["MartletBytes", "MartletCurve", "MartletZMTPProtocol"], path: "Tests/Interop/ZMTPPeer",
+            swiftSettings: unsafeRooms),
+
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
         example("01-tcp-echo-server", needs: ["MartletSockets"]),
         example("02-tcp-echo-client", needs: ["MartletSockets"]),
@@ -163,8 +171,18 @@ let package = Package(
                 "CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletFiles", "MartletPipe", "MartletTLS", "MartletSockets",
                 "MartletTestSupport",
             ]),
-        tests("Laws", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol", "MartletAMQPProtocol", "MartletHTTPProtocol"]),
-        tests("Protocols", needs: ["MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol", "MartletAMQPProtocol", "MartletHTTPProtocol"]),
+        tests(
+            "Laws",
+            needs: [
+                "MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol", "MartletAMQPProtocol", "MartletHTTPProtocol", "MartletZMTPProtocol",
+                "MartletCurve",
+            ]),
+        tests(
+            "Protocols",
+            needs: [
+                "MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol", "MartletAMQPProtocol", "MartletHTTPProtocol", "MartletZMTPProtocol",
+                "MartletCurve",
+            ]),
         tests(
             "Libraries",
             needs: [
