@@ -29,7 +29,7 @@ func example(_ folder: String, needs: [Target.Dependency]) -> Target {
 let program: [Target.Dependency] = [
     "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTT",
     "MartletMQTTProtocol", "MartletServer", "MartletSockets", "MartletFramingProtocol", "MartletTLS", "MartletAMQP",
-    "MartletAMQPProtocol", "MartletFiles", "MartletJournal", "MartletHTTP",
+    "MartletAMQPProtocol", "MartletFiles", "MartletJournal", "MartletHTTP", "MartletZMQ",
 ]
 
 let package = Package(
@@ -39,6 +39,7 @@ let package = Package(
         .library(name: "MartletMQTT", targets: ["MartletMQTT"]),
         .library(name: "MartletAMQP", targets: ["MartletAMQP"]),
         .library(name: "MartletHTTP", targets: ["MartletHTTP"]),
+        .library(name: "MartletZMQ", targets: ["MartletZMQ"]),
         .library(name: "MartletSockets", targets: ["MartletSockets"]),
     ],
     targets: [
@@ -77,6 +78,10 @@ let package = Package(
         module(
             "AMQP", in: "Libraries/AMQP",
             needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient", "MartletAMQPProtocol"]),
+
+        module(
+            "ZMQ", in: "Libraries/ZMQ",
+            needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletClient", "MartletZMTPProtocol", "MartletCurve"]),
 
         module(
             "Sockets", in: "Libraries/Sockets",
@@ -125,6 +130,10 @@ let package = Package(
         .executableTarget(
             name: "bench-echo", dependencies: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletSockets"], path: "Benchmarks/echo",
             swiftSettings: unsafeRooms),
+
+        // One ZeroMQ socket in one role, beside libzmq's `zmqload`: see Benchmarks/README.md.
+        .executableTarget(
+            name: "bench-zmq", dependencies: ["MartletBytes", "MartletNet", "MartletZMQ"], path: "Benchmarks/zmq", swiftSettings: unsafeRooms),
 
         // What Tests/Interop/test_amqp_client.py drives.
         .executableTarget(name: "interop-amqp-client", dependencies: ["MartletAMQP"], path: "Tests/Interop/AMQPClient", swiftSettings: unsafeRooms),
@@ -189,7 +198,7 @@ let package = Package(
                 "CLinux", "MartletBytes", "MartletEventLoop", "MartletNet", "MartletPipe", "MartletDriver", "MartletClient", "MartletMQTT",
                 "MartletMQTTProtocol",
                 "MartletSockets", "MartletFramingProtocol", "MartletAMQP", "MartletAMQPProtocol",
-                "MartletDeflate", "MartletHTTP", "MartletHTTPProtocol", "MartletTLS",
+                "MartletDeflate", "MartletHTTP", "MartletHTTPProtocol", "MartletTLS", "MartletZMQ",
             ]),
         tests(
             "Broker",

@@ -19,6 +19,7 @@ struct Martlet {
         TCPEcho.command, TCPConnectCommand.command, TCPListenCommand.command,
         UDPEcho.command, UDPConnectCommand.command, UDPListenCommand.command,
         CtlServerCommands.status, CtlServerCommands.backup, CtlJournalCommands.check, CtlJournalCommands.stats, CtlJournalCommands.compact,
+    ] + ZMQCommands.all + [
         MQTTBenchOptions.command, AMQPBenchOptions.command, HTTPBenchOptions.command, TCPBench.command, UDPBench.command, ModelsBenchOptions.command,
     ]
 
