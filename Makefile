@@ -111,7 +111,7 @@ system-build:
 	@scripts/install-packages libyaml-dev libssl-dev libsodium-dev zlib1g-dev openssl curl
 
 system-test: system-build
-	@scripts/install-packages chromium mosquitto mosquitto-clients netcat-openbsd nginx-light openssl rabbitmq-server slowhttptest wrk
+	@scripts/install-packages chromium mosquitto mosquitto-clients netcat-openbsd nginx-light openssl rabbitmq-server slowhttptest wrk libzmq3-dev
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/install-packages python3 python3-venv
 
 .venv/%/.installed: Tests/Interop/requirements-%.txt | system-test

@@ -292,7 +292,10 @@ extension SocketCore.Shared {
     /// A peer's connection has gone.
     mutating func lost(_ peer: PeerName) {
         guard state.isThere(peer) else { return }
-        if asked == peer { isAskedLost = true }
+        if asked == peer {
+            isAskedLost = true
+            state.dropUnsent(to: peer)
+        }
         for topic in state.disconnected(peer.index) where state.type == .xpub { state.note(topic, isOn: false) }
     }
 

@@ -324,6 +324,14 @@ struct SocketState: Sendable {
         }
     }
 
+    /// REQ: a request that was given up before it left need not leave.
+    mutating func dropUnsent(to name: PeerName) {
+        guard isThere(name), peers[name.index].isStream else { return }
+        counters.droppedUnsent &+= UInt64(peers[name.index].outbox.count)
+        peers[name.index].outbox.removeAll()
+        peers[name.index].pending = 0
+    }
+
     private mutating func conflate(_ index: Int) {
         counters.droppedAtMark &+= UInt64(peers[index].outbox.count)
         peers[index].outbox.removeAll()

@@ -31,23 +31,26 @@ extension SocketCore {
             shared.withLock { $0.isAsking = false }
             return reply
         } catch {
-            giveUp()
+            await giveUp()
             throw error
         }
     }
 
     /// The peer is not to be heard any more, unless replies have numbers.
-    private func giveUp() {
+    private func giveUp() async {
         let asked = shared.withLock { shared -> PeerName? in
             defer { shared.asked = nil }
             shared.isAsking = false
+            if let asked = shared.asked { shared.state.dropUnsent(to: asked) }
             return options.correlatesRequests || shared.isAskedLost ? nil : shared.asked
         }
-        if let asked { onLoop { host in host.drop(asked) } }
+        if let asked { await askLoop { host in host.drop(asked) } }
     }
 
     private func ask(_ message: ZMQMessage, _ correlation: UInt32, until deadline: Instant) async throws(ZMQError) -> ZMQMessage {
         let number = stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: correlation >> $0) }
+        // What is there answers an earlier one.
+        while case .message = take() { shared.withLock { $0.state.counters.droppedUnwanted += 1 } }
         let prefix = options.correlatesRequests ? ZMQMessage(frames: [number, []]) : Self.delimiter
         while true {
             let outcome = try commit(message, prefix, from: 0) { shared in
