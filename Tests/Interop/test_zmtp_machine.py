@@ -207,5 +207,6 @@ def test_metadata_of_both_sides_arrives(join):
 
 def test_types_that_do_not_fit_end_the_connection(join):
     _, ours = join(zmq.PUSH, "null", "SUB")
-    ours.says("violation a Socket-Type that does not fit ours")
+    # Whoever sees the other's READY first ends it.
+    ours.says("violation (a Socket-Type that does not fit ours|the connection ended in the handshake)")
     assert ours.wait() == 2

@@ -11,9 +11,11 @@ struct Observed<Owned: Equatable & Sendable>: Equatable {
 }
 
 /// Shows `bytes` to a machine in pieces of `size`, as a driver does, and stops at a violation. Every law is written over this.
-/// `answer` may send after each event, as a gateway does. `mayBeEmpty`: an event that consumes nothing (the end of counted content).
+/// `answer` may send after each event, as a gateway does. `mayBeEmpty`: an event that consumes nothing (the end of counted content). `owned`: of a machine whose
+/// ranges may speak of its own buffer.
 func observe<Machine: ProtocolMachine & ~Copyable>(
     _ make: () -> Machine, _ bytes: [UInt8], pieces size: Int, mayBeEmpty: (Machine.Event) -> Bool = { _ in false },
+    owned: (borrowing Machine, Machine.Event, Span<UInt8>) -> Machine.Event.Owned = { $1.owned(in: $2) },
     answer: (inout Machine, Machine.Event, inout ByteBuffer) -> Void = { _, _, _ in }
 ) -> Observed<Machine.Event.Owned> {
     var machine = make()
@@ -34,7 +36,7 @@ func observe<Machine: ProtocolMachine & ~Copyable>(
                         break
                     }
                     precondition(input.offset > before || mayBeEmpty(event), "an event consumes its bytes")
-                    observed.events.append(event.owned(in: all))
+                    observed.events.append(owned(machine, event, all))
                     answer(&machine, event, &output)
                 }
                 used = input.offset
