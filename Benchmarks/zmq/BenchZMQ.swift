@@ -126,7 +126,9 @@ import MartletZMQ
             if count & 15 == 0 || count + 1 >= o.count { ended = now() }
             if count == 0 { (began, cpu) = (ended, ProcessUse().processorTime) }
             count += 1
-            if message.byteCount != o.size { odd += 1 } else if o.size >= 16 {
+            if message.byteCount != o.size {
+                odd += 1
+            } else if o.size >= 16 {
                 let bytes = message.span(of: 0)
                 let sequence = UInt32(bytes[0]) | UInt32(bytes[1]) << 8 | UInt32(bytes[2]) << 16 | UInt32(bytes[3]) << 24
                 if sequence < next { odd += 1 }
@@ -173,7 +175,8 @@ import MartletZMQ
 
     private static func report(_ name: String, _ o: Options, _ count: Int, _ seconds: Double, lost: Int, _ cpu: Duration, _ times: [Int64]) {
         let used = (ProcessUse().processorTime - cpu) / .seconds(1)
-        var text = "{\"tool\":\"bench-zmq\",\"pattern\":\"\(name)\",\"size\":\(o.size),\"n\":\(count),\"secs\":\(seconds),\"per_s\":\(Int(Double(count) / seconds)),"
+        var text =
+            "{\"tool\":\"bench-zmq\",\"pattern\":\"\(name)\",\"size\":\(o.size),\"n\":\(count),\"secs\":\(seconds),\"per_s\":\(Int(Double(count) / seconds)),"
         text += "\"own_cpu_s_per_M\":\(used / Double(max(count, 1)) * 1e6),\"lost\":\(lost)"
         if !times.isEmpty { text += ",\"p50_us\":\(Double(times[times.count / 2]) / 1e3),\"p99_us\":\(Double(times[times.count * 99 / 100]) / 1e3)" }
         print(text + "}")

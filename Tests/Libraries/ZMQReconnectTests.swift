@@ -26,18 +26,18 @@ import Testing
         }
     }
 
-    @Test func `PUSH and PULL over many cuts: nothing comes twice, and order holds`() async throws {
+    @Test func `PUSH and PULL over many cuts: nothing comes twice`() async throws {
         let pull = ZMQSocket(.pull), push = ZMQSocket(.push, options: eager)
         let proxy = try proxy(to: try await pull.bind("tcp://127.0.0.1:*"))
         try push.connect("tcp://127.0.0.1:\(proxy.port)")
         let received = Atomic<Int>(0)
         let receiving = Task {
-            var last = -1
+            // Their order holds within a connection; an old one's last are read in turn with the next one's first.
+            var seen: Set<Int> = []
             for try await message in pull.messages {
                 let number = try #require(Int(message.text))
                 if number < 0 { return }
-                #expect(number > last)
-                last = number
+                #expect(seen.insert(number).inserted)
                 received.wrappingAdd(1, ordering: .relaxed)
             }
         }
@@ -138,11 +138,16 @@ import Testing
             options.correlatesRequests = isCorrelating
             let router = ZMQSocket(.router), req = ZMQSocket(.req, options: options)
             try req.connect("\(try await router.bind("tcp://127.0.0.1:*"))")
-            await #expect(throws: ZMQError.timedOut) { try await req.request("first", timeout: .milliseconds(50)) }
-            let late = try await router.receive()
+            var late: ZMQMessage?
+            // On a busy machine the time may be over before it leaves.
+            while late == nil {
+                await #expect(throws: ZMQError.timedOut) { try await req.request("first", timeout: .milliseconds(50)) }
+                late = router.tryReceive()
+            }
             async let reply = req.request("second")
-            let second = try await router.receive()
-            for request in [late, second] {
+            var requests = [try #require(late)]
+            while requests.last?.text != "second" { requests.append(try await router.receive()) }
+            for request in requests {
                 var answer = request.frames
                 answer[answer.count - 1] = Array("to \(request.text)".utf8)
                 try await router.send(ZMQMessage(frames: answer))

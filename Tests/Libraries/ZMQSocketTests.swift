@@ -59,9 +59,10 @@ import Testing
     }
 
     @Test(arguments: Transport.allCases) func `frames of any size arrive as they were`(transport: Transport) async throws {
-        let messages = [0, 1, 2, 255, 256, 1_023, 1_024, 65_535, 65_536, 3_000_000].map { size in
-            ZMQMessage(frames: [[], [UInt8](repeating: UInt8(truncatingIfNeeded: size), count: size), [1, 2, 3]])
-        } + [ZMQMessage(), ZMQMessage(frames: (0..<500).map { [UInt8($0 & 255)] })]
+        let messages =
+            [0, 1, 2, 255, 256, 1_023, 1_024, 65_535, 65_536, 3_000_000].map { size in
+                ZMQMessage(frames: [[], [UInt8](repeating: UInt8(truncatingIfNeeded: size), count: size), [1, 2, 3]])
+            } + [ZMQMessage(), ZMQMessage(frames: (0..<500).map { [UInt8($0 & 255)] })]
         try await pair(.pair, .pair, transport) { a, b in
             async let sending: Void = { for message in messages { try await a.send(message) } }()
             for message in messages {
@@ -74,7 +75,9 @@ import Testing
         }
     }
 
-    @Test(arguments: Transport.allCases) func `SUB gets what begins with its prefixes, and nothing after it has taken them back`(transport: Transport) async throws {
+    @Test(arguments: Transport.allCases) func `SUB gets what begins with its prefixes, and nothing after it has taken them back`(transport: Transport)
+        async throws
+    {
         try await pair(.xpub, .sub, transport) { pub, sub in
             sub.subscribe(to: "a")
             sub.subscribe(to: "bc")

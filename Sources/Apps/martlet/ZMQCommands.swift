@@ -62,8 +62,11 @@ enum ZMQCommands {
         command("push", "send each line to one of those who pull, in turn", [("seq 100 | martlet zmq push --bind tcp://*:5557", "a ventilator")]),
         command("pull", "print what is pushed", [("martlet zmq pull --connect tcp://127.0.0.1:5557 -n 10", "ten of them")]),
         command("pair", "stdin to one peer, and the peer to stdout", [("martlet zmq pair --bind ipc://@talk", "the one end")]),
-        command("dealer", "stdin to peers in turn, and what they send to stdout", [("martlet zmq dealer --connect tcp://127.0.0.1:5555", "requests begin with a tab")]),
-        command("router", "print messages behind their peer's routing id, and send lines that begin with one", [("martlet zmq router --bind tcp://*:5555", "")]),
+        command(
+            "dealer", "stdin to peers in turn, and what they send to stdout",
+            [("martlet zmq dealer --connect tcp://127.0.0.1:5555", "requests begin with a tab")]),
+        command(
+            "router", "print messages behind their peer's routing id, and send lines that begin with one", [("martlet zmq router --bind tcp://*:5555", "")]),
         command("xpub", "as pub, and print the subscriptions", [("martlet zmq xpub --bind tcp://*:5556", "a byte, 1 or 0, and a prefix")]),
         command("xsub", "as sub, and send stdin to the publishers", [("martlet zmq xsub --connect tcp://127.0.0.1:5556", "")]),
     ]

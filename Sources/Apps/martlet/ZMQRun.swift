@@ -42,9 +42,15 @@ enum ZMQRun {
                 try await waitForSubscriber(options) { socket.subscriptionCount > 0 }
                 try await send(socket, options, stop)
             }
-        case "sub": try await open(.sub, options) { subscribe($0, options); try await print($0, options) }
+        case "sub":
+            try await open(.sub, options) {
+                subscribe($0, options); try await print($0, options)
+            }
         case "xpub": try await open(.xpub, options) { try await talk($0, options, stop) }
-        case "xsub": try await open(.xsub, options) { subscribe($0, options); try await talk($0, options, stop) }
+        case "xsub":
+            try await open(.xsub, options) {
+                subscribe($0, options); try await talk($0, options, stop)
+            }
         case "pair": try await open(.pair, options) { try await talk($0, options, stop) }
         case "dealer": try await open(.dealer, options) { try await talk($0, options, stop) }
         default: try await open(.router, options) { try await talk($0, options, stop) }

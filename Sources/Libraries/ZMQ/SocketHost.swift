@@ -79,7 +79,8 @@ final class SocketHost {
     private func dial(_ connection: PeerConnection) {
         guard let core, !connection.isOver else { return }
         core.events.emit(.connecting(connection.endpoint))
-        connection.dialer = Dialer(to: connection.place, timeout: core.options.reconnect.connectTimeout, on: loop) { [unowned self, unowned connection] result in
+        connection.dialer = Dialer(to: connection.place, timeout: core.options.reconnect.connectTimeout, on: loop) {
+            [unowned self, unowned connection] result in
             connection.dialer = nil
             switch result {
             case .success(let outcome): connected(connection, outcome)
