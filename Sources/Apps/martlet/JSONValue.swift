@@ -1,5 +1,5 @@
 /// JSON, written as cJSON does: minimal, or with tabs.
-indirect enum JSONValue {
+indirect enum JSONValue: Sendable {
     case null
     case flag(Bool)
     case number(String)

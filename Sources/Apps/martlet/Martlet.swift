@@ -10,19 +10,19 @@ struct Martlet {
     static let version = RunningServer.version
 
     /// Every command there is; `--help` and the suggestions read it.
-    static let commands: [Command] =
-        [
-            ServeCommand.command,
-            MQTTCommands.publish, MQTTCommands.subscribe, MQTTCommands.request,
-            AMQPPublishOptions.command, AMQPConsumeOptions.command, AMQPGetOptions.command,
-            AMQPTopologyCommands.declare, AMQPTopologyCommands.delete, AMQPTopologyCommands.bind, AMQPTopologyCommands.unbind, AMQPTopologyCommands.purge,
-            HTTPServeCommand.command, HTTPCommand.command,
-            TCPEcho.command, TCPConnectCommand.command, TCPListenCommand.command,
-            UDPEcho.command, UDPConnectCommand.command, UDPListenCommand.command,
-            CtlServerCommands.status, CtlServerCommands.backup, CtlJournalCommands.check, CtlJournalCommands.stats, CtlJournalCommands.compact,
-        ] + ZMQCommands.all + [
-            MQTTBenchOptions.command, AMQPBenchOptions.command, HTTPBenchOptions.command, TCPBench.command, UDPBench.command, ModelsBenchOptions.command,
-        ]
+    static let commands: [Command] = [
+        ServeCommand.command,
+        MQTTCommands.publish, MQTTCommands.subscribe, MQTTCommands.request,
+        AMQPPublishOptions.command, AMQPConsumeOptions.command, AMQPGetOptions.command,
+        AMQPTopologyCommands.declare, AMQPTopologyCommands.delete, AMQPTopologyCommands.bind, AMQPTopologyCommands.unbind, AMQPTopologyCommands.purge,
+        HTTPServeCommand.command, HTTPCommand.command,
+        TCPEcho.command, TCPConnectCommand.command, TCPListenCommand.command,
+        UDPEcho.command, UDPConnectCommand.command, UDPListenCommand.command,
+        CtlServerCommands.status, CtlServerCommands.backup, CtlJournalCommands.check, CtlJournalCommands.stats, CtlJournalCommands.compact,
+        ZMQCommands.req, ZMQCommands.rep, ZMQCommands.dealer, ZMQCommands.router, ZMQCommands.pub, ZMQCommands.sub, ZMQCommands.xpub, ZMQCommands.xsub,
+        ZMQCommands.push, ZMQCommands.pull, ZMQCommands.pair,
+        MQTTBenchOptions.command, AMQPBenchOptions.command, HTTPBenchOptions.command, TCPBench.command, UDPBench.command, ModelsBenchOptions.command,
+    ]
 
     static func main() { exit(run(CommandLine.arguments.dropFirst().map { $0 })) }
 

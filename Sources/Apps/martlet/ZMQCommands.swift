@@ -50,30 +50,34 @@ struct ZMQOptions: Sendable {
 
 /// `martlet zmq …`: a socket between stdin and stdout. A message is a line, with tabs between its frames.
 enum ZMQCommands {
-    static let all: [Command] = [
-        command("req", "send requests and print their replies", [("martlet zmq req --connect tcp://127.0.0.1:5555 -m ping", "one request")]),
-        command(
-            "rep", "print requests, and answer with -m, or with stdin's lines, or with what was asked",
-            [("martlet zmq rep --bind tcp://*:5555 -m pong", "the same answer to all")]),
-        command(
-            "pub", "send each line to all who want it",
-            [("martlet zmq pub --bind tcp://*:5556 --topic weather -m sunny", "once, to whoever subscribes within a second")]),
-        command("sub", "print what is published", [("martlet zmq sub --connect tcp://127.0.0.1:5556 --topic weather", "what begins with weather")]),
-        command("push", "send each line to one of those who pull, in turn", [("seq 100 | martlet zmq push --bind tcp://*:5557", "a ventilator")]),
-        command("pull", "print what is pushed", [("martlet zmq pull --connect tcp://127.0.0.1:5557 -n 10", "ten of them")]),
-        command("pair", "stdin to one peer, and the peer to stdout", [("martlet zmq pair --bind ipc://@talk", "the one end")]),
-        command(
-            "dealer", "stdin to peers in turn, and what they send to stdout",
-            [("martlet zmq dealer --connect tcp://127.0.0.1:5555", "requests begin with a tab")]),
-        command(
-            "router", "print messages behind their peer's routing id, and send lines that begin with one", [("martlet zmq router --bind tcp://*:5555", "")]),
-        command("xpub", "as pub, and print the subscriptions", [("martlet zmq xpub --bind tcp://*:5556", "a byte, 1 or 0, and a prefix")]),
-        command("xsub", "as sub, and send stdin to the publishers", [("martlet zmq xsub --connect tcp://127.0.0.1:5556", "")]),
-    ]
+    static let req = command(
+        "req", "send requests and print their replies", ("martlet zmq req --connect tcp://127.0.0.1:5555 -m ping", "one request"))
+    static let rep = command(
+        "rep", "print requests, and answer with -m, or with stdin's lines, or with what was asked",
+        ("martlet zmq rep --bind tcp://*:5555 -m pong", "the same answer to all"))
+    static let pub = command(
+        "pub", "send each line to all who want it",
+        ("martlet zmq pub --bind tcp://*:5556 --topic weather -m sunny", "once, to whoever subscribes within a second"))
+    static let sub = command(
+        "sub", "print what is published", ("martlet zmq sub --connect tcp://127.0.0.1:5556 --topic weather", "what begins with weather"))
+    static let push = command(
+        "push", "send each line to one of those who pull, in turn", ("seq 100 | martlet zmq push --bind tcp://*:5557", "a ventilator"))
+    static let pull = command("pull", "print what is pushed", ("martlet zmq pull --connect tcp://127.0.0.1:5557 -n 10", "ten of them"))
+    static let pair = command("pair", "stdin to one peer, and the peer to stdout", ("martlet zmq pair --bind ipc://@talk", "the one end"))
+    static let dealer = command(
+        "dealer", "stdin to peers in turn, and what they send to stdout",
+        ("martlet zmq dealer --connect tcp://127.0.0.1:5555", "to a REP a line begins with a tab: the empty frame"))
+    static let router = command(
+        "router", "print messages behind their peer's routing id, and send lines that begin with one",
+        ("martlet zmq router --bind tcp://*:5555", "dealers that name themselves can be written to"))
+    static let xpub = command(
+        "xpub", "as pub, and print the subscriptions", ("martlet zmq xpub --bind tcp://*:5556", "a byte, 1 or 0, and a prefix"))
+    static let xsub = command(
+        "xsub", "as sub, and send stdin to the publishers", ("martlet zmq xsub --connect tcp://127.0.0.1:5556", "everything that is published"))
 
-    private static func command(_ role: String, _ summary: String, _ examples: [(line: String, about: String)]) -> Command {
+    private static func command(_ role: String, _ summary: String, _ example: (line: String, about: String)) -> Command {
         Command(
-            path: ["zmq", role], summary: summary, options: ZMQOptions.options, examples: examples.map { ($0.line, $0.about.isEmpty ? summary : $0.about) },
+            path: ["zmq", role], summary: summary, options: ZMQOptions.options, examples: [example],
             run: { arguments throws(CommandFailure) in ZMQRun.run(try ZMQOptions(role, arguments)) })
     }
 }
