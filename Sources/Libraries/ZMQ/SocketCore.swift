@@ -273,6 +273,9 @@ final class SocketCore: Sendable {
         }
     }
 
+    /// The loop is not behind any more.
+    func wakeWriters() { wake(shared.withLock { $0.takeWriters() }) }
+
     /// Exchanges a peer's outbox for emptied memory. Answers how many messages that were.
     func takeOutbox(of index: Int, into bytes: inout [UInt8]) -> Int {
         var sleepers: [Once<Void>] = []

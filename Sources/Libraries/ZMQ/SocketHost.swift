@@ -151,7 +151,7 @@ final class SocketHost {
     func pump() {
         guard let core else { return }
         for index in core.takeFilled() { channels[index]?.pump() }
-        core.change { _ in }
+        core.wakeWriters()
     }
 
     func resumeReading(_ peers: [PeerName]) {
