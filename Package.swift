@@ -68,7 +68,7 @@ let package = Package(
         module("FramingProtocol", in: "Protocols/Framing", needs: ["MartletBytes"]),
         module("AMQPProtocol", in: "Protocols/AMQP", needs: ["MartletBytes"]),
         module("HTTPProtocol", in: "Protocols/HTTP", needs: ["MartletBytes"]),
-        module("ZMTPProtocol", in: "Protocols/ZMTP", needs: ["MartletBytes", "MartletCurve"]),
+        module("ZMTPProtocol", in: "Protocols/ZMTP", needs: ["MartletBytes", "MartletCollections", "MartletCurve"]),
 
         module("Driver", in: "Libraries/Driver", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module("Client", in: "Libraries/Client", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
