@@ -117,10 +117,10 @@ clean: ## removes everything that was built or installed here
 	rm -rf .build .venv
 
 system-build:
-	@scripts/install-packages libyaml-dev libssl-dev zlib1g-dev openssl curl
+	@scripts/install-packages libyaml-dev libssl-dev libsodium-dev zlib1g-dev openssl curl
 
 system-test: system-build
-	@scripts/install-packages chromium mosquitto mosquitto-clients netcat-openbsd nginx-light openssl rabbitmq-server slowhttptest wrk
+	@scripts/install-packages chromium mosquitto mosquitto-clients netcat-openbsd nginx-light openssl rabbitmq-server slowhttptest wrk libzmq3-dev
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || scripts/install-packages python3 python3-venv
 
 .venv/%/.installed: Tests/Interop/requirements-%.txt | system-test

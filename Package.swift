@@ -29,7 +29,7 @@ func example(_ folder: String, needs: [Target.Dependency]) -> Target {
 let program: [Target.Dependency] = [
     "CLinux", "MartletBytes", "MartletLogging", "MartletSettings", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletMQTT",
     "MartletMQTTProtocol", "MartletServer", "MartletSockets", "MartletFramingProtocol", "MartletTLS", "MartletAMQP",
-    "MartletAMQPProtocol", "MartletFiles", "MartletJournal", "MartletHTTP", "MartletJSON", "MartletWebSocket",
+    "MartletAMQPProtocol", "MartletFiles", "MartletJournal", "MartletHTTP", "MartletJSON", "MartletWebSocket", "MartletZMQ",
 ]
 
 let package = Package(
@@ -40,6 +40,7 @@ let package = Package(
         .library(name: "MartletAMQP", targets: ["MartletAMQP"]),
         .library(name: "MartletHTTP", targets: ["MartletHTTP"]),
         .library(name: "MartletWebSocket", targets: ["MartletWebSocket"]),
+        .library(name: "MartletZMQ", targets: ["MartletZMQ"]),
         .library(name: "MartletSockets", targets: ["MartletSockets"]),
     ],
     targets: [
@@ -47,6 +48,7 @@ let package = Package(
         .systemLibrary(name: "CYAML", path: "Sources/C/CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "COpenSSL", path: "Sources/C/COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
+        .systemLibrary(name: "CSodium", path: "Sources/C/CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
         .systemLibrary(name: "CZlib", path: "Sources/C/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         module("Bytes", in: "Base/Bytes", needs: ["CLinux"], unsafeRooms),
@@ -56,6 +58,7 @@ let package = Package(
         module("Deflate", in: "Base/Deflate", needs: ["CZlib", "MartletBytes"], unsafeRooms),
         module("Metrics", in: "Base/Metrics"),
         module("JSON", in: "Base/JSON", needs: ["MartletBytes"]),
+        module("Curve", in: "Base/Curve", needs: ["CSodium", "MartletBytes"], unsafeRooms),
 
         module("EventLoop", in: "IO/EventLoop", needs: ["CLinux", "MartletBytes", "MartletCollections"], unsafeRooms),
         module("Net", in: "IO/Net", needs: ["CLinux", "MartletBytes", "MartletEventLoop"], unsafeRooms),
@@ -68,6 +71,7 @@ let package = Package(
         module("AMQPProtocol", in: "Protocols/AMQP", needs: ["MartletBytes"]),
         module("HTTPProtocol", in: "Protocols/HTTP", needs: ["MartletBytes"]),
         module("WebSocketProtocol", in: "Protocols/WebSocket", needs: ["MartletBytes", "MartletDeflate"]),
+        module("ZMTPProtocol", in: "Protocols/ZMTP", needs: ["MartletBytes", "MartletCollections", "MartletCurve"]),
 
         module("Driver", in: "Libraries/Driver", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module(
@@ -83,6 +87,10 @@ let package = Package(
         module(
             "AMQP", in: "Libraries/AMQP",
             needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient", "MartletAMQPProtocol"]),
+
+        module(
+            "ZMQ", in: "Libraries/ZMQ",
+            needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletClient", "MartletZMTPProtocol", "MartletCurve"]),
 
         module(
             "Sockets", in: "Libraries/Sockets",
@@ -151,6 +159,10 @@ let package = Package(
             path: "Benchmarks/websocket",
             swiftSettings: unsafeRooms),
 
+        // One ZeroMQ socket in one role, beside libzmq's `zmqload`: see Benchmarks/README.md.
+        .executableTarget(
+            name: "bench-zmq", dependencies: ["MartletBytes", "MartletNet", "MartletZMQ"], path: "Benchmarks/zmq", swiftSettings: unsafeRooms),
+
         // What Tests/Interop/test_amqp_client.py drives.
         .executableTarget(name: "interop-amqp-client", dependencies: ["MartletAMQP"], path: "Tests/Interop/AMQPClient", swiftSettings: unsafeRooms),
 
@@ -161,6 +173,11 @@ let package = Package(
         // What Autobahn|Testsuite runs its cases against, and Benchmarks/websocket.py its loads.
         .executableTarget(
             name: "interop-websocket-echo", dependencies: ["MartletLogging", "MartletWebSocket"], path: "Tests/Interop/WebSocketEcho",
+            swiftSettings: unsafeRooms),
+
+        // What Tests/Interop/test_zmtp_machine.py puts between itself and libzmq.
+        .executableTarget(
+            name: "interop-zmtp", dependencies: ["MartletBytes", "MartletCurve", "MartletZMTPProtocol"], path: "Tests/Interop/ZMTPPeer",
             swiftSettings: unsafeRooms),
 
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
@@ -202,13 +219,13 @@ let package = Package(
             "Laws",
             needs: [
                 "MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol", "MartletAMQPProtocol", "MartletHTTPProtocol", "MartletWebSocketProtocol",
-                "MartletDeflate",
+                "MartletDeflate", "MartletZMTPProtocol", "MartletCurve",
             ]),
         tests(
             "Protocols",
             needs: [
                 "MartletBytes", "MartletMQTTProtocol", "MartletFramingProtocol", "MartletAMQPProtocol", "MartletHTTPProtocol", "MartletWebSocketProtocol",
-                "MartletDeflate",
+                "MartletDeflate", "MartletZMTPProtocol", "MartletCurve",
             ]),
         tests(
             "Libraries",
@@ -217,6 +234,7 @@ let package = Package(
                 "MartletMQTTProtocol",
                 "MartletSockets", "MartletFramingProtocol", "MartletAMQP", "MartletAMQPProtocol",
                 "MartletDeflate", "MartletHTTP", "MartletHTTPProtocol", "MartletTLS", "MartletWebSocket", "MartletWebSocketLayer", "MartletWebSocketProtocol",
+                "MartletZMQ",
             ]),
         tests(
             "Broker",

@@ -2,7 +2,7 @@ import MartletBytes
 import MartletJSON
 
 /// JSON, written as cJSON does: minimal, or with tabs.
-indirect enum JSONValue {
+indirect enum JSONValue: Sendable {
     case null
     case flag(Bool)
     case number(String)

@@ -20,6 +20,8 @@ struct Martlet {
         TCPEcho.command, TCPConnectCommand.command, TCPListenCommand.command,
         UDPEcho.command, UDPConnectCommand.command, UDPListenCommand.command,
         CtlServerCommands.status, CtlServerCommands.backup, CtlJournalCommands.check, CtlJournalCommands.stats, CtlJournalCommands.compact,
+        ZMQCommands.req, ZMQCommands.rep, ZMQCommands.dealer, ZMQCommands.router, ZMQCommands.pub, ZMQCommands.sub, ZMQCommands.xpub, ZMQCommands.xsub,
+        ZMQCommands.push, ZMQCommands.pull, ZMQCommands.pair,
         MQTTBenchOptions.command, AMQPBenchOptions.command, HTTPBenchOptions.command, WSBench.command, TCPBench.command, UDPBench.command,
         ModelsBenchOptions.command,
     ]

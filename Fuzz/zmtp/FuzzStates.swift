@@ -1,0 +1,107 @@
+import MartletBytes
+import MartletCurve
+import MartletZMTPProtocol
+
+/// Small limits, so that a fuzzer meets them.
+private let limits: ZMTPLimits = {
+    var limits = ZMTPLimits()
+    limits.messageBytesMax = 300
+    limits.messageFramesMax = 4
+    limits.metadataBytesMax = 200
+    limits.subscriptionBytesMax = 20
+    limits.commandBytesMax = 40
+    return limits
+}()
+
+private func seed(_ number: UInt8) -> CurveSeed {
+    let bytes = [UInt8](repeating: number, count: 32)
+    guard let seed = CurveSeed(bytes.span) else { preconditionFailure("32 bytes are a seed") }
+    return seed
+}
+
+private func keys(_ number: UInt8) -> CurveKeyPair {
+    var seed = seed(number)
+    return CurveKeyPair(drawing: &seed)
+}
+
+private let serverKeys = keys(1), clientKeys = keys(2)
+
+/// Which mechanism, which end, which type: the low bits of an input's first byte.
+struct FuzzEnd {
+    let bits: UInt8
+    let isServer: Bool
+
+    func machine() -> ZMTPMachine {
+        let security: ZMTPSecurity =
+            switch bits & 3 {
+            case 2: isServer ? .plainServer : .plainClient(user: [97], password: [98])
+            case 3: isServer ? .curveServer(serverKeys) : .curveClient(clientKeys, server: serverKeys.publicKey)
+            default: .null
+            }
+        let types: [ZMTPSocketType?] = isServer ? [.router, .xpub, .radio, nil] : [.dealer, .xsub, .dish, .dealer]
+        let configuration = ZMTPConfiguration(types[Int(bits >> 2 & 3)], security: security, asksForNull: bits & 3 == 1 && isServer, limits: limits)
+        return ZMTPMachine(configuration, seed: seed(isServer ? 3 : 4), now: Instant(nanoseconds: 0))
+    }
+}
+
+/// What the world saw of a machine.
+struct FuzzSeen: Equatable {
+    var events: [ZMTPEvent.Owned] = []
+    var output: [UInt8] = []
+    var violation: ZMTPViolation?
+}
+
+/// A machine that is shown bytes piece by piece, and accepts whoever asks. Traps when something is kept beyond the limits or follows a violation.
+struct FuzzRun: ~Copyable {
+    var machine: ZMTPMachine
+    var output = ByteBuffer()
+    var seen = FuzzSeen()
+    private var unread = UnreadBytes()
+
+    init(_ end: FuzzEnd) {
+        machine = end.machine()
+        do { try machine.greet(into: &output) } catch { preconditionFailure("a greeting is refused") }
+    }
+
+    mutating func show(_ bytes: [UInt8], pieces size: Int) {
+        guard seen.violation == nil else { return }
+        do throws(ZMTPViolation) {
+            var at = 0
+            while at < bytes.count {
+                let piece = Array(bytes[at..<min(at + size, bytes.count)])
+                at += size
+                try show(piece)
+            }
+        } catch {
+            seen.violation = error
+            let said = output.count
+            var input = ByteReader(bytes.span)
+            let silent = (try? machine.nextEvent(from: &input, into: &output)) ?? nil
+            precondition(silent == nil && input.offset == 0 && output.count == said && machine.deadline == .never, "something follows a violation")
+        }
+    }
+
+    private mutating func show(_ piece: [UInt8]) throws(ZMTPViolation) {
+        var used = 0, unread = UnreadBytes()
+        swap(&unread, &self.unread)
+        do {
+            let all = unread.show(piece.span)
+            var input = ByteReader(all)
+            while true {
+                let before = input.offset
+                guard let event = try machine.nextEvent(from: &input, into: &output) else {
+                    precondition(input.offset == before, "nothing is consumed on nil")
+                    break
+                }
+                let owned = event.owned(in: machine.content(in: all))
+                seen.events.append(owned)
+                guard case .authenticate = event else { continue }
+                do { try machine.accept(into: &output) } catch { preconditionFailure("an answer is refused") }
+            }
+            used = input.offset
+        }
+        unread.keep(piece.span, used: used)
+        precondition(machine.isClosed || unread.count <= 1200, "more is kept than the limits allow")
+        swap(&unread, &self.unread)
+    }
+}

@@ -1,0 +1,9 @@
+// What the options and errors are made of.
+@_exported public import struct MartletCurve.CurveKeyPair
+@_exported public import struct MartletCurve.CurvePublicKey
+@_exported public import struct MartletCurve.CurveSecretKey
+@_exported public import struct MartletNet.NetError
+@_exported public import struct MartletZMTPProtocol.ZMTPHeartbeat
+@_exported public import struct MartletZMTPProtocol.ZMTPLimits
+@_exported public import enum MartletZMTPProtocol.ZMTPSecurity
+@_exported public import enum MartletZMTPProtocol.ZMTPSocketType

@@ -1,0 +1,216 @@
+internal import MartletBytes
+internal import MartletDriver
+internal import MartletEventLoop
+internal import MartletZMTPProtocol
+internal import Synchronization
+
+/// One connection on its loop: a ZMTP machine between a socket and a stream.
+///
+/// Not here: which peer gets a message (`SocketState`), and when to connect again (`SocketHost`).
+final class PeerChannel: Channel {
+    let host: SocketHost
+    private let core: SocketCore
+    let peer: PeerName
+    /// "127.0.0.1:40112".
+    let address: String
+    /// The one it was made for; nil if it was accepted.
+    let connection: PeerConnection?
+    private let machine: Pinned<ZMTPMachine>
+    private let staging = Pinned(Inbox())
+    private let outgoing = Pinned<[UInt8]>([])
+    private(set) var isReady = false
+    private var justBecameReady = false
+    private var isEnding = false
+    private var failure: String?
+    /// Messages of the run that was last moved into the output, and bytes of commands behind it.
+    private var runCount = 0
+    private var behindRun = 0
+
+    init(_ host: SocketHost, _ core: SocketCore, _ peer: PeerName, address: String, for connection: PeerConnection?) {
+        self.host = host
+        self.core = core
+        self.peer = peer
+        self.address = address
+        self.connection = connection
+        machine = Pinned(ZMTPMachine(host.configuration(core), now: host.loop.now))
+        super.init()
+    }
+
+    func greet() { send { (machine, output) throws(ZMTPMisuse) in try machine.greet(into: &output) } }
+
+    private func send(_ body: (inout ZMTPMachine, inout ByteBuffer) throws(ZMTPMisuse) -> Void) {
+        guard slot != 0, !isEnding else { return }
+        let loop = host.loop
+        loop.willWrite(slot)
+        let before = loop.unsentCount(slot)
+        try? body(&machine.value, &loop[output: slot])
+        behindRun += loop.unsentCount(slot) - before
+    }
+
+    // MARK: Input
+
+    override func receive(_ bytes: Span<UInt8>, on loop: EventLoop) -> Int {
+        guard !isEnding else { return bytes.count }
+        let before = loop.unsentCount(slot)
+        var used = bytes.count, violation: ZMTPViolation?
+        do throws(ZMTPViolation) {
+            used = try loop.drive(&machine.value, over: bytes, slot: slot) { event, machine in
+                if case .frame(let range, let more) = event {
+                    staging.value.append(machine.content(in: bytes).at(range), more: more)
+                    return true
+                }
+                return take(event, &machine, bytes, on: loop)
+            }
+        } catch {
+            violation = error
+        }
+        guard slot != 0 else { return bytes.count }
+        behindRun += loop.unsentCount(slot) - before
+        if justBecameReady { beginTraffic() }
+        // What came before a violation was good.
+        if !staging.value.isEmpty, core.deliver(&staging.value, from: peer.index) { loop.pauseReading(slot, true) }
+        if let violation { fail("\(violation)", on: loop) } else if machine.value.isClosed { fail(failure ?? "closed", on: loop) }
+        return used
+    }
+
+    /// What is no frame of a message. Answers whether to go on.
+    private func take(_ event: ZMTPEvent, _ machine: inout ZMTPMachine, _ bytes: Span<UInt8>, on loop: EventLoop) -> Bool {
+        switch event {
+        case .authenticate(let credentials):
+            answer(credentials.owned(in: machine.content(in: bytes)), &machine, on: loop)
+        case .ready(let metadata):
+            let identity = machine.content(in: bytes).at(metadata.identity).array
+            guard core.change({ [peer] in $0.state.connected(peer.index, identity: identity) }) else {
+                failure = "its routing id is in use"
+                loop.finish(self, .refused("its routing id is in use"))
+                return false
+            }
+            isReady = true
+            justBecameReady = true
+        case .subscribe(let topic): return subscribe(machine.content(in: bytes).at(topic), isOn: true, on: loop)
+        case .cancel(let topic): return subscribe(machine.content(in: bytes).at(topic), isOn: false, on: loop)
+        case .refused(let reason):
+            failure = "the peer refused us: \(machine.content(in: bytes).at(reason).text)"
+            return false
+        case .frame, .greeting, .handshaking, .join, .leave, .ping, .pong, .discarded: break
+        }
+        return true
+    }
+
+    private func answer(_ credentials: ZMTPCredentials.Owned, _ machine: inout ZMTPMachine, on loop: EventLoop) {
+        let proof: ZMQCredentials.Proof =
+            switch credentials {
+            case .null: .none
+            case .plain(let user, let password): .plain(user: String(decoding: user, as: UTF8.self), password: String(decoding: password, as: UTF8.self))
+            case .curve(let key): .curve(publicKey: key)
+            }
+        if core.options.authenticator?(ZMQCredentials(proof: proof, address: address)) ?? false {
+            try? machine.accept(into: &loop[output: slot])
+        } else {
+            failure = "its credentials are not accepted"
+            try? machine.refuse(.denied, into: &loop[output: slot])
+        }
+    }
+
+    private func subscribe(_ topic: Span<UInt8>, isOn: Bool, on loop: EventLoop) -> Bool {
+        let topic = topic.array, index = peer.index
+        guard core.change({ $0.state.heardSubscription(topic, isOn: isOn, from: index) }) else {
+            failure = "it has more subscriptions than it may"
+            loop.finish(self, .refused("it has more subscriptions than it may"))
+            return false
+        }
+        if isOn { pumpSoon() }
+        return true
+    }
+
+    /// What a peer hears first: what we want of it, and what waits for it.
+    private func beginTraffic() {
+        justBecameReady = false
+        host.becameReady(self)
+        if core.type == .sub || core.type == .xsub {
+            for (topic, times) in core.shared.withLock({ $0.state.wanted }) { for _ in 0..<times { say(topic, isOn: true) } }
+        }
+        if core.options.probesRouter { core.change { [peer] in $0.state.give(ZMQMessage(), nil, from: 0, to: peer.index) } }
+        pump()
+    }
+
+    /// SUB, XSUB: a subscription of ours, or its end.
+    func say(_ topic: [UInt8], isOn: Bool) {
+        guard isReady else { return }
+        send { (machine, output) throws(ZMTPMisuse) in
+            if isOn { try machine.subscribe(topic.span, into: &output) } else { try machine.cancel(topic.span, into: &output) }
+        }
+    }
+
+    // MARK: Output
+
+    private func pumpSoon() { ZMQTenant.on(host.loop)?.note(core) }
+
+    /// Moves what was sent to the peer into the output, once that has left: so all that has not left is known.
+    func pump() {
+        let loop = host.loop
+        guard slot != 0, isReady, !isEnding else { return }
+        if runCount > 0, loop.unsentCount(slot) > 0 { return loop.awaitRoom(slot) }
+        var run: [UInt8] = []
+        swap(&run, &outgoing.value)
+        run.removeAll(keepingCapacity: run.capacity <= 1 << 20)
+        runCount = core.takeOutbox(of: peer.index, into: &run)
+        behindRun = 0
+        if runCount > 0 {
+            loop.willWrite(slot)
+            try? machine.value.pass(run.span, into: &loop[output: slot])
+        }
+        swap(&run, &outgoing.value)
+        guard runCount > 0 else { return host.endWhenEmpty(self) }
+        if host.isEnding { loop.awaitRoom(slot) }
+    }
+
+    /// The messages of the last run of which a part has not left, and how many: nobody can have got them.
+    private func unsentRun(on loop: EventLoop) -> (bytes: [UInt8], count: Int) {
+        let left = loop.unsentCount(slot) - behindRun
+        guard runCount > 0, left > 0 else { return ([], 0) }
+        // What is sealed cannot be told apart: all of it may have left.
+        guard core.options.security.isClear else { return ([], 0) }
+        let run = outgoing.value
+        return Outbox.messages(of: run, from: max(0, run.count - left))
+    }
+
+    override func outputBlocked(_ blocked: Bool, on loop: EventLoop) { if !blocked { pump() } }
+
+    // MARK: Time
+
+    override var deadline: Instant { machine.value.deadline }
+
+    override func wake(on loop: EventLoop) {
+        // Its silence is our own doing while nothing is read from it.
+        if loop.isPaused(slot) { machine.value.heard(at: loop.now) }
+        let before = loop.unsentCount(slot)
+        do throws(ZMTPViolation) { try loop.wake(&machine.value, slot: slot) } catch { return fail("\(error)", on: loop) }
+        behindRun += loop.unsentCount(slot) - before
+    }
+
+    // MARK: The end
+
+    private func fail(_ reason: String, on loop: EventLoop) {
+        guard slot != 0 else { return }
+        failure = reason
+        loop.finish(self, .refused(reason))
+    }
+
+    /// The peer will say no more; what it said last is delivered.
+    override func receiveEnd(on loop: EventLoop) { loop.close(self, .ended) }
+
+    /// Ends the stream when all has left. What the peer still says is thrown away.
+    func end() {
+        guard slot != 0, !isEnding else { return }
+        isEnding = true
+        host.loop.pauseReading(slot, false)
+        host.loop.finishWriting(self)
+    }
+
+    override func closed(_ reason: CloseReason, on loop: EventLoop) {
+        let (unsent, count) = unsentRun(on: loop)
+        if count > 0 { core.putBack(unsent, count, to: peer) }
+        host.lost(self, failure ?? "\(reason)", hasFailed: failure != nil)
+    }
+}

@@ -1,0 +1,335 @@
+internal import MartletBytes
+internal import MartletEventLoop
+internal import MartletZMTPProtocol
+internal import Synchronization
+
+/// A socket as its tasks see it: what they send and take, and who waits.
+///
+/// Two locks, held for a few instructions and never over a call: `shared` for the pattern, which the loop and the senders change, `reading` for what
+/// the receivers have taken out of it at once. `shared` may be taken inside of `reading`, never the other way round, and no socket's lock inside of
+/// another's `shared`. Not here: connections (`SocketHost`), what the pattern does (`SocketState`).
+final class SocketCore: Sendable {
+    struct Shared: ~Copyable {
+        var state: SocketState
+        /// The loop was told to look at the outboxes.
+        var isLoopTold = false
+        /// Who waits for a message, and who for room: whoever is woken looks again.
+        var readers: [Once<Void>] = []
+        var writers: [Once<Void>] = []
+        /// Nothing is sent or connected any more.
+        var isClosing = false
+        /// Nothing comes any more.
+        var isClosed = false
+        /// REQ: the peer that has the request.
+        var asked: PeerName?
+        var isAskedLost = false
+        var isAsking = false
+        var requests: UInt32 = 0
+    }
+    struct Reading: ~Copyable {
+        var batches: [Batch] = []
+        var turn = 0
+        var spare = Inbox()
+        /// SUB: what is asked for, since what comes may be more.
+        var filter = SubscriptionTrie()
+        var unwanted: UInt64 = 0
+    }
+    enum Answer: Sendable {
+        case message(ZMQMessage, PeerName)
+        case nothing, closed
+    }
+
+    let type: ZMTPSocketType
+    let options: ZMQSocketOptions
+    let loop: EventLoop
+    let shared: Mutex<Shared>
+    let reading = Mutex(Reading())
+    let events = ZMQEventSource()
+    private let bound: LoopBound<SocketHost>
+    private let isFiltering: Bool
+
+    init(_ type: ZMTPSocketType, _ options: ZMQSocketOptions, on loop: EventLoop) {
+        self.type = type
+        self.options = options
+        self.loop = loop
+        isFiltering = type == .sub
+        shared = Mutex(Shared(state: SocketState(type: type, options: options)))
+        let host = SocketHost(on: loop)
+        bound = LoopBound(host, on: loop)
+    }
+
+    /// On the loop.
+    var host: SocketHost { bound() }
+
+    /// Now, if this is the loop, or in its next tick.
+    func onLoop(_ body: @escaping @Sendable (SocketHost) -> Void) {
+        if loop.isCurrent { body(host) } else { loop.execute { [self] _ in body(host) } }
+    }
+
+    // MARK: Sending
+
+    /// Gives the message to the pattern, and to its peers in the process.
+    @inline(__always) func offer(_ message: ZMQMessage, _ prefix: ZMQMessage? = nil) throws(ZMQError) -> SocketState.Outcome {
+        try commit(message, prefix, from: type == .router ? 1 : 0) { $0.state.offer(message, prefix) }
+    }
+
+    @inline(__always) func commit(
+        _ message: ZMQMessage, _ prefix: ZMQMessage?, from first: Int, _ choose: (inout Shared) -> SocketState.Outcome
+    ) throws(ZMQError) -> SocketState.Outcome {
+        var tells = false, more: [InprocLink] = []
+        let (outcome, link) = shared.withLock { shared -> (SocketState.Outcome?, InprocLink?) in
+            if shared.isClosing { return (nil, nil) }
+            let outcome = choose(&shared)
+            if shared.state.unpumpedBytes > 0, !shared.isLoopTold {
+                shared.isLoopTold = true
+                tells = true
+            }
+            guard let link = shared.state.delivery else { return (outcome, nil) }
+            shared.state.delivery = nil
+            if !shared.state.deliveries.isEmpty { swap(&more, &shared.state.deliveries) }
+            return (outcome, link)
+        }
+        if tells { tellLoop() }
+        if let link {
+            link.core.deliver(message, prefix, from: first, to: link.peer)
+            for link in more { link.core.deliver(message, prefix, from: first, to: link.peer) }
+        }
+        guard let outcome else { throw .closed }
+        return outcome
+    }
+
+    private func tellLoop() {
+        if loop.isCurrent { ZMQTenant.on(loop)?.note(self) } else { loop.execute { [self] _ in host.pump() } }
+    }
+
+    /// Waits for room, until the deadline.
+    func send(_ message: ZMQMessage, until deadline: Instant = .never) async throws(ZMQError) {
+        while true {
+            switch try offer(message) {
+            case .sent, .dropped: return
+            case .noPeer: throw .noPeer(routingID: message[0])
+            case .full: try await waitForRoom(until: deadline)
+            }
+        }
+    }
+
+    /// Until there may be room, or the deadline.
+    func waitForRoom(until deadline: Instant) async throws(ZMQError) {
+        let once = Once<Void>()
+        let isWaiting = shared.withLock { shared in
+            if shared.isClosing || shared.state.hasRoom { return false }
+            shared.writers.append(once)
+            return true
+        }
+        if isWaiting { try await sleep(on: once, until: deadline) }
+    }
+
+    /// Until somebody wakes it. The flag of a cancelled task is set before its handler wakes.
+    private func sleep(on once: Once<Void>, until deadline: Instant) async throws(ZMQError) {
+        var clock: PauseTimer?
+        if deadline != .never {
+            if loop.currentTime() >= deadline { throw .timedOut }
+            clock = PauseTimer(until: deadline, on: loop) { once.resume(returning: ()) }
+        }
+        await withTaskCancellationHandler {
+            await once.wait()
+        } onCancel: {
+            once.resume(returning: ())
+        }
+        clock?.cancel()
+        if Task.isCancelled { throw .cancelled }
+    }
+
+    private func wake(_ sleepers: [Once<Void>]) { for once in sleepers { once.resume(returning: ()) } }
+
+    // MARK: Receiving
+
+    /// The next message, of whichever peer's turn it is.
+    func take() -> Answer {
+        var resumed: [PeerName] = [], credits: [(InprocLink, Int)] = []
+        let answer = reading.withLock { reading -> Answer in
+            while true {
+                if reading.batches.isEmpty {
+                    let isClosed = shared.withLock { shared in
+                        shared.state.take(into: &reading.batches, spare: &reading.spare, resumed: &resumed, credits: &credits)
+                        shared.state.counters.droppedUnwanted &+= reading.unwanted
+                        reading.unwanted = 0
+                        return shared.isClosed
+                    }
+                    if reading.batches.isEmpty { return isClosed ? .closed : .nothing }
+                }
+                let (message, peer) = reading.next()
+                if !isFiltering || reading.filter.matches(message.span(of: 0)) != options.invertsMatching { return .message(message, peer) }
+                reading.unwanted &+= 1
+            }
+        }
+        if !resumed.isEmpty { onLoop { [resumed] host in host.resumeReading(resumed) } }
+        for (link, count) in credits { link.core.credit(count, to: link.peer) }
+        return answer
+    }
+
+    func receive(until deadline: Instant = .never) async throws(ZMQError) -> (ZMQMessage, PeerName) {
+        while true {
+            switch take() {
+            case .message(let message, let peer): return (message, peer)
+            case .closed: throw .closed
+            case .nothing: try await waitForMessage(until: deadline)
+            }
+        }
+    }
+
+    func waitForMessage(until deadline: Instant) async throws(ZMQError) {
+        let once = Once<Void>()
+        let isWaiting = shared.withLock { shared in
+            if shared.isClosed || shared.state.hasMessages || shared.isAskedLost { return false }
+            shared.readers.append(once)
+            return true
+        }
+        if isWaiting { try await sleep(on: once, until: deadline) }
+    }
+
+    // MARK: The process
+
+    /// A message of another socket in the process.
+    func deliver(_ message: ZMQMessage, _ prefix: ZMQMessage?, from first: Int, to peer: PeerName) {
+        let sleepers = shared.withLock { shared -> [Once<Void>] in
+            guard shared.state.isThere(peer) else { return [] }
+            shared.state.deliver(message, prefix, from: first, to: peer.index)
+            guard !shared.readers.isEmpty else { return [] }
+            defer { shared.readers = [] }
+            return shared.readers
+        }
+        wake(sleepers)
+    }
+
+    /// The other end has taken so many messages.
+    func credit(_ count: Int, to peer: PeerName) {
+        let sleepers = shared.withLock { shared -> [Once<Void>] in
+            guard shared.state.isThere(peer) else { return [] }
+            shared.state.peers[peer.index].pending -= count
+            return shared.takeWriters()
+        }
+        wake(sleepers)
+    }
+
+    // MARK: The loop's calls
+
+    /// What a connection has read. Answers whether reading it must pause.
+    func deliver(_ staging: inout Inbox, from index: Int) -> Bool {
+        var sleepers: [Once<Void>] = []
+        let isPaused = shared.withLock { shared in
+            let isPaused = shared.state.deliver(&staging, from: index)
+            if !shared.readers.isEmpty { swap(&sleepers, &shared.readers) }
+            return isPaused
+        }
+        wake(sleepers)
+        return isPaused
+    }
+
+    /// Changes the pattern, and has everyone who waits look again.
+    @discardableResult func change<Value: Sendable>(_ body: (inout Shared) -> Value) -> Value {
+        var sleepers: [Once<Void>] = []
+        let value = shared.withLock { shared in
+            let value = body(&shared)
+            sleepers = shared.readers + shared.writers
+            shared.readers = []
+            shared.writers = []
+            return value
+        }
+        wake(sleepers)
+        return value
+    }
+
+    /// Nil when there are as many peers as there may be.
+    func addPeer(isLasting: Bool, isStream: Bool) -> PeerName? {
+        change { shared in
+            if shared.isClosing { return nil }
+            return shared.state.addPeer(isLasting: isLasting, isStream: isStream).map { shared.state.name($0) }
+        }
+    }
+
+    func hasUnsent(_ peer: PeerName) -> Bool {
+        shared.withLock { $0.state.isThere(peer) && $0.state.peers[peer.index].outbox.count > 0 }
+    }
+
+    /// Messages that were taken for a connection and have not left: first of all for the next one.
+    func putBack(_ messages: [UInt8], _ count: Int, to peer: PeerName) {
+        shared.withLock { shared in
+            guard shared.state.isThere(peer) else { return }
+            shared.state.peers[peer.index].outbox.putBack(messages, count: count)
+            shared.state.peers[peer.index].pending += count
+        }
+    }
+
+    /// The loop looks at the outboxes: answers those that were empty before.
+    func takeFilled() -> [Int] {
+        shared.withLock { shared in
+            var filled: [Int] = []
+            swap(&filled, &shared.state.filled)
+            shared.isLoopTold = false
+            shared.state.unpumped = 0
+            shared.state.unpumpedBytes = 0
+            return filled
+        }
+    }
+
+    /// The loop is not behind any more.
+    func wakeWriters() { wake(shared.withLock { $0.takeWriters() }) }
+
+    /// Exchanges a peer's outbox for emptied memory. Answers how many messages that were.
+    func takeOutbox(of index: Int, into bytes: inout [UInt8]) -> Int {
+        var sleepers: [Once<Void>] = []
+        let count = shared.withLock { shared in
+            let count = shared.state.peers[index].outbox.count
+            shared.state.peers[index].outbox.exchange(with: &bytes)
+            shared.state.peers[index].pending = 0
+            sleepers = shared.takeWriters()
+            return count
+        }
+        wake(sleepers)
+        return count
+    }
+}
+
+extension SocketCore.Shared {
+    /// A peer's connection has gone.
+    mutating func lost(_ peer: PeerName) {
+        guard state.isThere(peer) else { return }
+        if asked == peer {
+            isAskedLost = true
+            state.dropUnsent(to: peer)
+        }
+        for topic in state.disconnected(peer.index) where state.type == .xpub { state.note(topic, isOn: false) }
+    }
+
+    mutating func takeWriters() -> [Once<Void>] {
+        guard !writers.isEmpty else { return [] }
+        defer { writers = [] }
+        return writers
+    }
+}
+
+extension SocketCore.Reading {
+    /// Fair queueing: a message of each peer in turn (RFC 28, RFC 30). There must be one.
+    @inline(__always) mutating func next() -> (ZMQMessage, PeerName) {
+        if turn >= batches.count { turn = 0 }
+        let peer = batches[turn].peer, message = batches[turn].next()
+        if batches[turn].isAtEnd {
+            spare = batches[turn].surrender()
+            batches.remove(at: turn)
+        } else {
+            turn &+= 1
+        }
+        return (message, peer)
+    }
+}
+
+extension ZMTPSecurity {
+    /// Frames are on the wire as they are.
+    var isClear: Bool {
+        switch self {
+        case .null, .plainClient, .plainServer: true
+        case .curveClient, .curveServer: false
+        }
+    }
+}

@@ -1,0 +1,254 @@
+internal import MartletBytes
+internal import MartletClient
+internal import MartletEventLoop
+internal import MartletNet
+internal import MartletZMTPProtocol
+internal import Synchronization
+
+/// A socket on its loop: its listeners, its connections and when they are made again, and its end.
+///
+/// Not here: anything a task calls (`SocketCore`), and one connection's bytes (`PeerChannel`). The core holds this; this holds the core from the first
+/// listener or connection until the end.
+final class SocketHost {
+    let loop: EventLoop
+    private var core: SocketCore?
+    private var channels: [Int: PeerChannel] = [:]
+    private var listeners: [(endpoint: ZMQEndpoint, written: String, listener: Listener)] = []
+    private var connections: [PeerConnection] = []
+    private var shared: ZMTPConfiguration?
+    private var ending: (@Sendable () -> Void)?
+    private var endClock: PauseClock?
+
+    init(on loop: EventLoop) { self.loop = loop }
+
+    var isEnding: Bool { ending != nil }
+
+    /// What all connections have in common.
+    func configuration(_ core: SocketCore) -> ZMTPConfiguration {
+        if let shared { return shared }
+        let options = core.options
+        let made = ZMTPConfiguration(
+            core.type, security: options.security, identity: options.routingID,
+            asksForNull: options.security == .null && options.authenticator != nil, limits: options.limits, heartbeat: options.heartbeat)
+        shared = made
+        return made
+    }
+
+    // MARK: Binding
+
+    func listen(on sockets: [BoundSocket], _ endpoint: ZMQEndpoint, written: String, for core: SocketCore) {
+        self.core = core
+        for socket in sockets {
+            let listener = Listener(socket) { [unowned self] descriptor, peer in accepted(descriptor, peer) }
+            listener.open(on: loop)
+            listeners.append((endpoint, written, listener))
+        }
+        core.events.emit(.listening(endpoint))
+    }
+
+    private func accepted(_ descriptor: Int32, _ peer: SocketAddress) {
+        guard let core, ending == nil, let name = core.addPeer(isLasting: false, isStream: true) else { return loop.discard(descriptor) }
+        let channel = PeerChannel(self, core, name, address: "\(peer)", for: nil)
+        guard loop.add(channel, descriptor: descriptor) != nil else {
+            core.change { $0.state.remove(name.index) }
+            return
+        }
+        channels[name.index] = channel
+        core.events.emit(.accepted(peer: channel.address))
+        channel.greet()
+    }
+
+    /// Answers whether it was bound there. Peers that have come stay.
+    func unbind(_ text: String) -> Bool {
+        let gone = listeners.filter { $0.written == text || $0.endpoint.description == text }
+        listeners.removeAll { $0.written == text || $0.endpoint.description == text }
+        for (_, _, listener) in gone { loop.close(listener, .finished) }
+        return !gone.isEmpty
+    }
+
+    // MARK: Connecting
+
+    func connect(to place: Place, _ endpoint: ZMQEndpoint, for core: SocketCore) {
+        self.core = core
+        guard ending == nil, let peer = core.addPeer(isLasting: true, isStream: true) else { return }
+        let connection = PeerConnection(peer, place, endpoint)
+        connections.append(connection)
+        dial(connection)
+    }
+
+    private func dial(_ connection: PeerConnection) {
+        guard let core, !connection.isOver else { return }
+        core.events.emit(.connecting(connection.endpoint))
+        connection.dialer = Dialer(to: connection.place, timeout: core.options.reconnect.connectTimeout, on: loop) {
+            [unowned self, unowned connection] result in
+            connection.dialer = nil
+            switch result {
+            case .success(let outcome): connected(connection, outcome)
+            case .failure(let error): tryAgain(connection, "\(error)")
+            }
+        }
+    }
+
+    private func connected(_ connection: PeerConnection, _ outcome: Dialer.Outcome) {
+        guard let core, !connection.isOver else { return loop.discard(outcome.descriptor) }
+        let channel = PeerChannel(self, core, connection.peer, address: "\(outcome.peer)", for: connection)
+        guard loop.add(channel, descriptor: outcome.descriptor) != nil else { return tryAgain(connection, "too many connections") }
+        channels[connection.peer.index] = channel
+        core.events.emit(.connected(connection.endpoint))
+        channel.greet()
+    }
+
+    private func tryAgain(_ connection: PeerConnection, _ reason: String) {
+        guard let core, !connection.isOver else { return }
+        let reconnect = core.options.reconnect
+        guard reconnect.isEnabled else { return forget(connection) }
+        connection.attempt += 1
+        let delay = Backoff.delay(
+            before: connection.attempt, from: reconnect.delayMin, to: reconnect.delayMax, jitter: reconnect.jitter, chance: .random(in: 0..<1))
+        core.events.emit(.connectFailed(connection.endpoint, reason: reason, delay: delay))
+        connection.pause = PauseClock(until: loop.currentTime() + delay, on: loop) { [unowned self, unowned connection] in
+            connection.pause = nil
+            dial(connection)
+        }
+    }
+
+    /// Answers whether it was connected there.
+    func disconnect(_ text: String) -> Bool {
+        guard let connection = connections.first(where: { $0.endpoint.description == text }) else { return false }
+        forget(connection)
+        return true
+    }
+
+    private func forget(_ connection: PeerConnection) {
+        connection.isOver = true
+        connection.dialer?.cancel(on: loop)
+        if let pause = connection.pause, pause.slot != 0 { loop.close(pause, .finished) }
+        connections.removeAll { $0 === connection }
+        let peer = connection.peer
+        if let channel = channels[peer.index], channel.connection === connection {
+            core?.change { $0.state.peers[peer.index].isLasting = false }
+            channel.end()
+        } else {
+            core?.change { $0.state.remove(peer.index) }
+            finishIfEmpty()
+        }
+    }
+
+    /// Ends a peer's connection; one of ours is made again. What it still says is not wanted.
+    func drop(_ peer: PeerName) {
+        guard let channel = channels[peer.index], channel.peer == peer else { return }
+        loop.close(channel, .finished)
+    }
+
+    // MARK: Traffic
+
+    func channel(_ peer: PeerName) -> PeerChannel? {
+        guard let channel = channels[peer.index], channel.peer == peer else { return nil }
+        return channel
+    }
+
+    /// Looks at every outbox that something was put into.
+    func pump() {
+        guard let core else { return }
+        for index in core.takeFilled() { channels[index]?.pump() }
+        core.wakeWriters()
+    }
+
+    func resumeReading(_ peers: [PeerName]) {
+        for peer in peers { if let channel = channel(peer), channel.slot != 0 { loop.pauseReading(channel.slot, false) } }
+    }
+
+    func say(_ topic: [UInt8], isOn: Bool) { for channel in channels.values { channel.say(topic, isOn: isOn) } }
+
+    func becameReady(_ channel: PeerChannel) {
+        channel.connection?.attempt = 0
+        core?.events.emit(.handshakeSucceeded(peer: channel.address))
+    }
+
+    func lost(_ channel: PeerChannel, _ reason: String, hasFailed: Bool) {
+        guard let core, channels[channel.peer.index] === channel else { return }
+        channels[channel.peer.index] = nil
+        let peer = channel.peer
+        core.change { shared in
+            if hasFailed || !channel.isReady { shared.state.counters.failures += 1 }
+            shared.lost(peer)
+        }
+        core.events.emit(
+            channel.isReady ? .disconnected(peer: channel.address, reason: reason) : .handshakeFailed(peer: channel.address, reason: reason))
+        if let connection = channel.connection, !connection.isOver, ending == nil || core.hasUnsent(peer) {
+            tryAgain(connection, reason)
+        } else {
+            finishIfEmpty()
+        }
+    }
+
+    // MARK: The end
+
+    /// Lets what was sent leave, at most for `linger`; then `done` is called, once.
+    func end(_ core: SocketCore, linger: Duration, _ done: @escaping @Sendable () -> Void) {
+        if ending != nil {
+            if linger == .zero { cutOff() }
+            return done()
+        }
+        self.core = core
+        ending = done
+        for (_, _, listener) in listeners { loop.close(listener, .finished) }
+        listeners = []
+        pump()
+        for connection in connections {
+            if channels[connection.peer.index] == nil, !core.hasUnsent(connection.peer) { forget(connection) }
+        }
+        for channel in channels.values { endWhenEmpty(channel) }
+        endClock = PauseClock(until: loop.currentTime() + linger, on: loop) { [self] in
+            endClock = nil
+            cutOff()
+        }
+        finishIfEmpty()
+    }
+
+    /// What has not left will not.
+    private func cutOff() {
+        for channel in channels.values { loop.close(channel, .finished) }
+        for connection in connections { forget(connection) }
+        finishIfEmpty()
+    }
+
+    /// Ends a connection that has nothing more to send.
+    func endWhenEmpty(_ channel: PeerChannel) {
+        guard ending != nil, core?.hasUnsent(channel.peer) != true else { return }
+        channel.connection?.isOver = true
+        channel.end()
+    }
+
+    private func finishIfEmpty() {
+        guard let ending, channels.isEmpty, connections.allSatisfy({ $0.isOver }) else { return }
+        if let endClock, endClock.slot != 0 { loop.close(endClock, .finished) }
+        endClock = nil
+        connections = []
+        let core = core
+        self.core = nil
+        self.ending = {}
+        core?.change { $0.isClosed = true }
+        core?.events.emit(.closed)
+        core?.events.finish()
+        ending()
+    }
+}
+
+/// A connection that is made, and made again, for one `connect`.
+final class PeerConnection {
+    let peer: PeerName
+    let place: Place
+    let endpoint: ZMQEndpoint
+    var attempt = 0
+    var dialer: Dialer?
+    var pause: PauseClock?
+    /// It is not made again.
+    var isOver = false
+
+    init(_ peer: PeerName, _ place: Place, _ endpoint: ZMQEndpoint) {
+        self.peer = peer
+        self.place = place
+        self.endpoint = endpoint
+    }
+}

@@ -1,0 +1,48 @@
+public import MartletNet
+
+/// Why a call on a socket failed. `description` is a sentence.
+public enum ZMQError: Error, Sendable, Equatable {
+    /// The endpoint is none: the text says why.
+    case endpointInvalid(String, reason: String)
+    /// It could not be bound.
+    case bindFailed(NetError)
+    /// Nobody is bound or connected there.
+    case noSuchEndpoint(String)
+    /// Another socket of the process is bound to this `inproc` name.
+    case nameInUse(String)
+    /// The two `inproc` sockets' types do not fit.
+    case typesDoNotFit(String)
+    /// ROUTER with `isRouterMandatory`: no peer has this routing id.
+    case noPeer(routingID: [UInt8])
+    /// The message is not what the pattern sends: the text says what is missing.
+    case messageInvalid(String)
+    /// REQ: a request is under way.
+    case requestUnderWay
+    /// REQ: the peer that had the request has gone.
+    case peerLost
+    /// The socket is closed.
+    case closed
+    /// The time was over first.
+    case timedOut
+    /// The task was cancelled.
+    case cancelled
+}
+
+extension ZMQError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .endpointInvalid(let text, let reason): "\(text) is no endpoint: \(reason)"
+        case .bindFailed(let error): "\(error)"
+        case .noSuchEndpoint(let text): "the socket is neither bound nor connected to \(text)"
+        case .nameInUse(let name): "inproc://\(name) is in use by another socket"
+        case .typesDoNotFit(let text): text
+        case .noPeer(let routingID): "no peer has the routing id \(String(decoding: routingID, as: UTF8.self))"
+        case .messageInvalid(let text): text
+        case .requestUnderWay: "a REQ socket has one request at a time; wait for its reply, or use DEALER"
+        case .peerLost: "the peer that had the request has gone before its reply came; send the request again"
+        case .closed: "the socket is closed"
+        case .timedOut: "timed out"
+        case .cancelled: "cancelled"
+        }
+    }
+}

@@ -1,0 +1,140 @@
+"""ZeroMQ at the other end: pyzmq with the libzmq it brings, and Debian's libzmq by its C interface. Both look the same to a test."""
+
+import ctypes
+import ctypes.util
+import itertools
+import os
+
+import zmq
+
+TYPES = {name: getattr(zmq, name.upper()) for name in "pair pub sub req rep dealer router pull push xpub xsub".split()}
+OPTIONS = {
+    "subscribe": zmq.SUBSCRIBE,
+    "unsubscribe": zmq.UNSUBSCRIBE,
+    "routing_id": zmq.ROUTING_ID,
+    "linger": zmq.LINGER,
+    "rcvtimeo": zmq.RCVTIMEO,
+    "sndtimeo": zmq.SNDTIMEO,
+    "ipv6": zmq.IPV6,
+}
+_numbers = itertools.count(1)
+SECONDS = 20
+
+
+class Peer:
+    """One socket. `send` and `receive` take and give lists of frames."""
+
+    def __init__(self, kind, **options):
+        self._open(kind)
+        for name, value in {"linger": 2_000, "rcvtimeo": SECONDS * 1000, "sndtimeo": SECONDS * 1000, "ipv6": 1, **options}.items():
+            self.set(name, value)
+
+    def nudge(self):
+        """libzmq's bound sockets say what they subscribe to only while they are used."""
+        self.events()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class PyZMQ(Peer):
+    def _open(self, kind):
+        self.socket = zmq.Context.instance().socket(TYPES[kind])
+
+    def set(self, name, value):
+        self.socket.setsockopt(OPTIONS[name], value)
+
+    def bind(self, endpoint):
+        self.socket.bind(endpoint)
+        return self.socket.getsockopt(zmq.LAST_ENDPOINT).decode().rstrip("\0")
+
+    def connect(self, endpoint):
+        self.socket.connect(endpoint)
+
+    def send(self, *frames):
+        self.socket.send_multipart(frames)
+
+    def receive(self):
+        return self.socket.recv_multipart()
+
+    def events(self):
+        return self.socket.getsockopt(zmq.EVENTS)
+
+    def close(self):
+        self.socket.close()
+
+
+class LibZMQ(Peer):
+    """Without libzmq3-dev's library it cannot be made."""
+
+    _library = None
+    _context = None
+
+    @classmethod
+    def version(cls):
+        if cls._library is None:
+            cls._library = library = ctypes.CDLL("libzmq.so.5", use_errno=True)
+            for name in ("zmq_ctx_new", "zmq_socket", "zmq_strerror"):
+                getattr(library, name).restype = ctypes.c_void_p
+            cls._context = ctypes.c_void_p(library.zmq_ctx_new())
+        parts = [ctypes.c_int() for _ in range(3)]
+        cls._library.zmq_version(*map(ctypes.byref, parts))
+        return tuple(part.value for part in parts)
+
+    def _call(self, name, *arguments):
+        result = getattr(self._library, name)(self.socket, *arguments)
+        if result < 0:
+            raise OSError(ctypes.get_errno(), f"{name}: errno {self._library.zmq_errno()}")
+        return result
+
+    def _open(self, kind):
+        self.version()
+        self.socket = ctypes.c_void_p(self._library.zmq_socket(self._context, TYPES[kind]))
+
+    def set(self, name, value):
+        raw = value if isinstance(value, bytes) else ctypes.c_int(value)
+        self._call("zmq_setsockopt", OPTIONS[name], raw if isinstance(raw, bytes) else ctypes.byref(raw), ctypes.c_size_t(len(raw) if isinstance(raw, bytes) else 4))
+
+    def bind(self, endpoint):
+        self._call("zmq_bind", endpoint.encode())
+        text, size = ctypes.create_string_buffer(256), ctypes.c_size_t(256)
+        self._call("zmq_getsockopt", zmq.LAST_ENDPOINT, text, ctypes.byref(size))
+        return text.value.decode()
+
+    def connect(self, endpoint):
+        self._call("zmq_connect", endpoint.encode())
+
+    def send(self, *frames):
+        for index, frame in enumerate(frames):
+            self._call("zmq_send", bytes(frame), ctypes.c_size_t(len(frame)), zmq.SNDMORE if index + 1 < len(frames) else 0)
+
+    def receive(self):
+        frames = []
+        while True:
+            buffer = ctypes.create_string_buffer(1 << 20)
+            count = self._call("zmq_recv", buffer, ctypes.c_size_t(len(buffer)), 0)
+            frames.append(buffer.raw[:count])
+            more, size = ctypes.c_int(), ctypes.c_size_t(4)
+            self._call("zmq_getsockopt", zmq.RCVMORE, ctypes.byref(more), ctypes.byref(size))
+            if not more.value:
+                return frames
+
+    def events(self):
+        events, size = ctypes.c_int(), ctypes.c_size_t(4)
+        self._call("zmq_getsockopt", zmq.EVENTS, ctypes.byref(events), ctypes.byref(size))
+        return events.value
+
+    def close(self):
+        self._call("zmq_close")
+
+
+PEERS = {"pyzmq": PyZMQ, "libzmq": LibZMQ}
+
+
+def wildcard(transport, folder):
+    """Where to bind, so that nobody else is there."""
+    number = next(_numbers)
+    return {"tcp": "tcp://127.0.0.1:*", "tcp6": "tcp://[::1]:*", "ipc": f"ipc://{folder}/{number}.sock", "abstract": f"ipc://@martlet-{os.getpid()}-{number}"}[transport]
