@@ -50,11 +50,21 @@ def test_the_readme_has_the_example_that_compiles():
     assert "```swift\nimport MartletSockets\n" + code.replace("Arguments.place", '"127.0.0.1:65432"') + "```" in readme
 
 
-def test_the_readme_has_the_http_code_that_is_tested():
-    tested = (brokers.ROOT / "Tests/Libraries/HTTPReadmeTests.swift").read_text().replace("\\(origin.dropLast())", "http://localhost:8000")
-    tested = [line.strip() for line in tested.replace("\\(origin)", "http://localhost:8000").splitlines()]
-    blocks = re.findall(r"```swift\nimport MartletHTTP\n\n(.*?)```", (brokers.ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 2
+TESTED = {
+    "MartletHTTP": ("HTTPReadmeTests", 2, [("\\(origin.dropLast())", "http://localhost:8000"), ("\\(origin)", "http://localhost:8000")]),
+    "MartletZMQ": ("ZMQReadmeTests", 1, [("\\(endpoint)", "tcp://*:5555")]),
+}
+
+
+@pytest.mark.parametrize("library", TESTED)
+def test_the_readme_has_the_code_that_is_tested(library):
+    suite, count, places = TESTED[library]
+    tested = (brokers.ROOT / f"Tests/Libraries/{suite}.swift").read_text()
+    for place, written in places:
+        tested = tested.replace(place, written)
+    tested = [line.strip() for line in tested.splitlines()]
+    blocks = re.findall(rf"```swift\nimport {library}\n\n(.*?)```", (brokers.ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == count
     for block in blocks:
         lines = [line.strip() for line in block.splitlines()]
         assert any(tested[start:start + len(lines)] == lines for start in range(len(tested))), block
