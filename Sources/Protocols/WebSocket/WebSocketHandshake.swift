@@ -1,3 +1,5 @@
+internal import MartletBytes
+
 /// The fields of an upgrade's request that WebSocket reads, with the values of fields of one name joined by ", "; nil: not there.
 /// That it is a GET in HTTP/1.1 with `Upgrade: websocket` is HTTP's to see.
 public struct WebSocketRequest: Sendable {
@@ -149,7 +151,7 @@ public struct WebSocketClientHandshake: Sendable {
     /// `nonce`: sixteen bytes from the system's generator. `subprotocols`: what is offered, the most wanted first; tokens.
     public init(nonce: (UInt64, UInt64), subprotocols: [String] = [], deflate: WebSocketDeflateOptions? = nil) {
         let words = [nonce.0, nonce.1]
-        key = WebSocketKey.base64(words.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> (8 * UInt64($0))) } })
+        key = Base64.text(words.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> (8 * UInt64($0))) } })
         self.subprotocols = subprotocols
         self.deflate = deflate
     }

@@ -5,29 +5,9 @@ enum WebSocketKey {
     private static let uuid = Array("258EAFA5-E914-47DA-95CA-C5AB0DC85B11".utf8)
 
     /// Whether it is Base64 of sixteen bytes.
-    static func isKey(_ key: some Collection<UInt8>) -> Bool {
-        guard key.count == 24, key.suffix(2).elementsEqual([0x3D, 0x3D]), let last = key.dropFirst(21).first else { return false }
-        let letters = Array(key.prefix(22))
-        // The last digit has four bits of no byte.
-        return letters.allSatisfy { digit($0) != nil } && digit(last).map { $0 & 15 == 0 } ?? false
-    }
+    static func isKey(_ key: [UInt8]) -> Bool { Base64.bytes(key)?.count == 16 }
 
-    static func accept(_ key: some Sequence<UInt8>) -> String { base64(SHA1.hash(Array(key) + uuid)) }
-
-    private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-
-    private static func digit(_ letter: UInt8) -> Int? { digits.firstIndex(of: letter) }
-
-    /// RFC 4648 section 4.
-    static func base64(_ bytes: [UInt8]) -> String {
-        var text: [UInt8] = []
-        for at in stride(from: 0, to: bytes.count, by: 3) {
-            let group = bytes[at..<min(at + 3, bytes.count)]
-            let bits = group.reduce(0) { $0 << 8 | UInt32($1) } << (8 * UInt32(3 - group.count))
-            for place in 0..<4 { text.append(place <= group.count ? digits[Int(bits >> (18 - 6 * UInt32(place)) & 63)] : 0x3D) }
-        }
-        return String(decoding: text, as: UTF8.self)
-    }
+    static func accept(_ key: some Sequence<UInt8>) -> String { Base64.text(SHA1.hash(Array(key) + uuid)) }
 }
 
 /// FIPS 180-4, section 6.1. Broken as a signature, and none here.
