@@ -46,8 +46,8 @@ struct SocketState: Sendable {
     private var nextRoutingID: UInt32 = 1
     private(set) var liveCount = 0
     private var turn = 0
-    /// Messages published, and bytes given to connections, since the loop last took them.
-    var unpumped = 0, unpumpedBytes = 0
+    /// Messages published, and messages and bytes given to connections, since the loop last took them.
+    var unpumped = 0, unpumpedCount = 0, unpumpedBytes = 0
     var routes: [[UInt8]: Int] = [:]
     /// PUB, XPUB: what the peers want.
     var trie = SubscriptionTrie()
@@ -197,6 +197,11 @@ struct SocketState: Sendable {
         peers[index].canTake && (peers[index].markLimit == 0 || peers[index].pending < peers[index].markLimit)
     }
 
+    /// There is enough for a write that is worth it, or for half of a peer's mark.
+    var isHeapLarge: Bool {
+        unpumpedBytes >= options.handoverBytesMax / 4 || unpumpedCount * 2 >= max(options.sendHighWaterMark, 1) && options.sendHighWaterMark > 0
+    }
+
     /// The loop has enough to do before it gets more.
     private var isLoopBehind: Bool { unpumpedBytes >= options.handoverBytesMax }
 
@@ -313,6 +318,7 @@ struct SocketState: Sendable {
             peers[index].pending &+= 1
             if peers[index].outbox.count == 0 { filled.append(index) }
             peers[index].outbox.append(prefix, message, from: first)
+            unpumpedCount &+= 1
             unpumpedBytes &+= message.byteCount &+ 9
             return
         }
