@@ -180,6 +180,9 @@ let package = Package(
             name: "interop-zmtp", dependencies: ["MartletBytes", "MartletCurve", "MartletZMTPProtocol"], path: "Tests/Interop/ZMTPPeer",
             swiftSettings: unsafeRooms),
 
+        // One socket with any mechanism, which Tests/Interop/test_zmq_security.py and test_zmq_reconnect.py put beside libzmq's.
+        .executableTarget(name: "interop-zmq", dependencies: ["MartletNet", "MartletZMQ"], path: "Tests/Interop/ZMQPeer", swiftSettings: unsafeRooms),
+
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
         example("01-tcp-echo-server", needs: ["MartletSockets"]),
         example("02-tcp-echo-client", needs: ["MartletSockets"]),
@@ -234,7 +237,7 @@ let package = Package(
                 "MartletMQTTProtocol",
                 "MartletSockets", "MartletFramingProtocol", "MartletAMQP", "MartletAMQPProtocol",
                 "MartletDeflate", "MartletHTTP", "MartletHTTPProtocol", "MartletTLS", "MartletWebSocket", "MartletWebSocketLayer", "MartletWebSocketProtocol",
-                "MartletZMQ",
+                "MartletZMQ", "MartletZMTPProtocol",
             ]),
         tests(
             "Broker",
