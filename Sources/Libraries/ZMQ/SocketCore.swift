@@ -31,7 +31,7 @@ final class SocketCore: Sendable {
         var turn = 0
         var spare = Inbox()
         /// SUB: what is asked for, since what comes may be more.
-        var filter = SubscriptionTrie()
+        var filter = ZMTPSubscriptions(seed: .random(in: .min ... .max))
         var unwanted: UInt64 = 0
     }
     enum Answer: Sendable {
@@ -159,7 +159,7 @@ final class SocketCore: Sendable {
                     if reading.batches.isEmpty { return isClosed ? .closed : .nothing }
                 }
                 let (message, peer) = reading.next()
-                if !isFiltering || reading.filter.matches(message.span(of: 0)) != options.invertsMatching { return .message(message, peer) }
+                if !isFiltering || reading.filter.wants(message.span(of: 0)) != options.invertsMatching { return .message(message, peer) }
                 reading.unwanted &+= 1
             }
         }
@@ -299,7 +299,7 @@ extension SocketCore.Shared {
             isAskedLost = true
             state.dropUnsent(to: peer)
         }
-        for topic in state.disconnected(peer.index) where state.type == .xpub { state.note(topic, isOn: false) }
+        state.disconnected(peer.index)
     }
 
     mutating func takeWriters() -> [Once<Void>] {

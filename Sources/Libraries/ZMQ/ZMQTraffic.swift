@@ -96,7 +96,7 @@ extension SocketCore {
     /// What is sent to publishers is a prefix's first subscription and its last end: each of them counts its own.
     func subscribe(to prefix: [UInt8], isOn: Bool) {
         reading.withLock { reading in
-            if isOn { _ = reading.filter.insert(prefix.span, for: 0) } else { _ = reading.filter.remove(prefix.span, for: 0) }
+            if isOn { _ = reading.filter.add(prefix.span, for: 0) } else { _ = reading.filter.remove(prefix.span, for: 0) }
         }
         let links = shared.withLock { shared -> [InprocLink]? in
             let times = (shared.state.wanted[prefix] ?? 0) + (isOn ? 1 : -1)
@@ -112,10 +112,10 @@ extension SocketCore {
 
 extension ZMQSocket where Pattern == ZMQPub {
     /// Prefixes that peers want, each as often as there are peers that want it.
-    public var subscriptionCount: Int { core.shared.withLock { $0.state.trie.count } }
+    public var subscriptionCount: Int { core.shared.withLock { $0.state.subscriptions.count } }
 }
 
 extension ZMQSocket where Pattern == ZMQXPub {
     /// Prefixes that peers want, each as often as there are peers that want it.
-    public var subscriptionCount: Int { core.shared.withLock { $0.state.trie.count } }
+    public var subscriptionCount: Int { core.shared.withLock { $0.state.subscriptions.count } }
 }
