@@ -2,11 +2,11 @@ internal import MartletBytes
 internal import MartletCollections
 internal import MartletZMTPProtocol
 
-/// PUB, XPUB: who wants what, and gets it (RFC 29).
+/// PUB, XPUB: who wants what begins how, and gets it (RFC 29). RADIO: who has joined which group (RFC 48).
 extension SocketState {
     // MARK: Subscriptions
 
-    /// A peer wants what begins so, or no longer. Answers false if it wants too much.
+    /// A peer wants what begins so, or is sent to this group, or no longer. Answers false if it wants too much.
     mutating func heardSubscription(_ topic: [UInt8], isOn: Bool, from index: Int) -> Bool {
         guard peers[index].isLive else { return true }
         let peer = UInt32(truncatingIfNeeded: index)
@@ -47,26 +47,28 @@ extension SocketState {
 
     // MARK: Messages
 
-    /// To everyone who wants it; whoever has no room goes without.
-    mutating func publish(_ message: ZMQMessage) -> Outcome {
+    /// To everyone who wants it; whoever has no room goes without. `group`: RADIO's, a frame in front.
+    @inline(__always) mutating func publish(_ message: ZMQMessage, to group: ZMQMessage?) -> Outcome {
         if isLoopBehind || unpumped >= max(options.sendHighWaterMark, 1) { return .full }
         matched.removeAll()
-        subscriptions.match(message.span(of: 0), into: &matched)
+        if let group { subscriptions.match(whole: group.span(of: 0), into: &matched) } else { subscriptions.match(message.span(of: 0), into: &matched) }
         if options.invertsMatching { invertMatch() }
         guard !matched.isEmpty else {
             counters.droppedUnroutable += 1
             return .dropped
         }
         if options.waitsForSubscribers, !matchedHaveRoom { return .full }
-        unpumped &+= 1
+        let before = unpumpedBytes
         for at in 0..<matched.count {
             let index = Int(matched[at])
             if hasRoom(index) {
-                give(message, nil, from: 0, to: index)
+                give(message, group, from: 0, to: index)
             } else {
                 counters.droppedAtMark += 1
             }
         }
+        // What went to nobody's connection is no work for the loop, and nobody would tell it.
+        if unpumpedBytes != before { unpumped &+= 1 }
         return .sent
     }
 

@@ -5,6 +5,11 @@ extension SocketState {
     /// Takes what a peer's connection has read. Answers whether reading it must pause.
     mutating func deliver(_ staging: inout Inbox, from index: Int) -> Bool {
         counters.received &+= UInt64(staging.count)
+        if isDeaf {
+            counters.droppedUnwanted &+= UInt64(staging.count)
+            staging.removeAll()
+            return false
+        }
         if options.isConflating { counters.droppedAtMark &+= UInt64(peers[index].inbox.count) }
         if options.isConflating { peers[index].inbox.removeAll() }
         if peers[index].inbox.isEmpty { readable.append(index) }
@@ -13,11 +18,16 @@ extension SocketState {
         return peers[index].isPaused
     }
 
-    /// Takes a message of a socket in the process.
-    mutating func deliver(_ message: ZMQMessage, _ prefix: ZMQMessage?, from first: Int, to index: Int) {
+    /// Takes a message of a socket in the process. Answers false if nobody will read it.
+    mutating func deliver(_ message: ZMQMessage, _ prefix: ZMQMessage?, from first: Int, to index: Int) -> Bool {
         counters.received &+= 1
+        if isDeaf {
+            counters.droppedUnwanted &+= 1
+            return false
+        }
         if peers[index].inbox.isEmpty { readable.append(index) }
         peers[index].inbox.append(prefix, message, from: first)
+        return true
     }
 
     private func isFull(_ index: Int) -> Bool {

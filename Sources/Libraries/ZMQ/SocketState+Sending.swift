@@ -9,14 +9,37 @@ extension SocketState {
     /// The loop has enough to do before it gets more.
     var isLoopBehind: Bool { unpumpedBytes >= options.handoverBytesMax }
 
+    /// Whom a message waits for.
+    enum Addressee: Sendable {
+        /// Whoever the pattern chooses.
+        case any
+        case route([UInt8])
+        case client(ZMQClientID)
+        case peer(PeerName)
+    }
+
     /// Whether a message that was `full` may have better luck: whoever asks tries again.
+    func hasRoom(for addressee: Addressee) -> Bool {
+        guard !isLoopBehind else { return false }
+        let index: Int?
+        switch addressee {
+        case .any: return hasRoom
+        case .route(let id): index = routes[id]
+        case .client(let id): index = clients[id]
+        case .peer(let name): index = isThere(name) ? name.index : nil
+        }
+        // Whoever has gone is waited for no longer.
+        guard let index, peers[index].canTake else { return true }
+        return hasRoom(index)
+    }
+
+    /// The same for whoever the pattern chooses.
     var hasRoom: Bool {
         guard !isLoopBehind else { return false }
         switch type {
         case .pub, .xpub, .radio:
             guard unpumped < max(options.sendHighWaterMark, 1) else { return false }
             return !options.waitsForSubscribers || peers.indices.allSatisfy { !peers[$0].canTake || hasRoom($0) }
-        case .router, .server, .peer, .rep: return peers.indices.allSatisfy { !peers[$0].canTake || hasRoom($0) }
         default: return peers.indices.contains { hasRoom($0) }
         }
     }
@@ -25,7 +48,8 @@ extension SocketState {
     @inline(__always) mutating func offer(_ message: ZMQMessage, _ prefix: ZMQMessage? = nil) -> Outcome {
         switch type {
         case .push, .dealer, .req, .pair, .client, .scatter, .channel: return offerInTurn(message, prefix)
-        case .pub, .xpub, .radio: return publish(message)
+        case .pub, .xpub: return publish(message, to: nil)
+        case .radio: return publish(message, to: prefix)
         case .xsub: return offerToAll(message)
         case .router, .server, .peer: return route(message)
         case .rep, .sub, .pull, .dish, .gather: return .dropped
@@ -90,7 +114,7 @@ extension SocketState {
             peers[index].pending &+= 1
             if peers[index].outbox.count == 0 { filled.append(index) }
             peers[index].outbox.append(prefix, message, from: first)
-            unpumpedBytes &+= message.byteCount &+ 9
+            unpumpedBytes &+= message.byteCount &+ 9 &+ (prefix?.byteCount ?? 0)
             return
         }
         peers[index].pending &+= 1

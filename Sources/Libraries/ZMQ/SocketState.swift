@@ -51,11 +51,13 @@ struct SocketState: ~Copyable {
     /// Messages published, and bytes given to connections, since the loop last took them.
     var unpumped = 0, unpumpedBytes = 0
     var routes: [[UInt8]: Int] = [:]
-    /// PUB, XPUB: what the peers want.
+    /// SERVER.
+    var clients: [ZMQClientID: Int] = [:]
+    /// PUB, XPUB, RADIO: what the peers want.
     var subscriptions = ZMTPSubscriptions(seed: .random(in: .min ... .max))
     /// Peers that want the message.
     var matched = Scratch<UInt32>()
-    /// SUB, XSUB: what is asked of every peer.
+    /// SUB, XSUB, DISH: what is asked of every peer.
     var wanted: [[UInt8]: Int] = [:]
     /// Where messages have come: in the order in which they are read.
     var readable: [Int] = []
@@ -91,7 +93,7 @@ struct SocketState: ~Copyable {
         if index == peers.count { peers.append(Peer()) }
         peers[index] = Peer()
         peers[index].serial = nextSerial
-        nextSerial &+= 1
+        nextSerial = nextSerial == .max ? 1 : nextSerial + 1
         peers[index].isLive = true
         peers[index].isStream = isStream
         peers[index].isLasting = isLasting
@@ -102,7 +104,15 @@ struct SocketState: ~Copyable {
     }
 
     /// What a message's way depends on is known only after the handshake.
-    private var needsHandshake: Bool { type == .router || type == .pub || type == .xpub || type == .rep || type == .server }
+    private var needsHandshake: Bool {
+        switch type {
+        case .router, .pub, .xpub, .rep, .server, .peer, .radio: true
+        case .pair, .sub, .req, .dealer, .pull, .push, .xsub, .client, .dish, .scatter, .gather, .channel: false
+        }
+    }
+
+    /// Nobody reads what comes.
+    var isDeaf: Bool { type == .pub || type == .push || type == .radio || type == .scatter }
 
     /// A handshake has ended well. Answers false if the peer cannot be had.
     mutating func connected(_ index: Int, identity: [UInt8]) -> Bool {
@@ -115,6 +125,7 @@ struct SocketState: ~Copyable {
             peers[index].routingID = id
             routes[id] = index
         }
+        if type == .server { clients[ZMQClientID(rawValue: peers[index].serial)] = index }
         peers[index].isConnected = true
         peers[index].canTake = true
         return true
@@ -138,6 +149,7 @@ struct SocketState: ~Copyable {
     mutating func disconnected(_ index: Int) {
         peers[index].isConnected = false
         if routes[peers[index].routingID] == index { routes[peers[index].routingID] = nil }
+        if type == .server { clients[ZMQClientID(rawValue: peers[index].serial)] = nil }
         forgetSubscriptions(of: index)
         guard peers[index].isLasting else { return remove(index) }
         peers[index].canTake = !options.isImmediate && !needsHandshake
