@@ -90,7 +90,10 @@ let package = Package(
 
         module(
             "ZMQ", in: "Libraries/ZMQ",
-            needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletClient", "MartletZMTPProtocol", "MartletCurve"]),
+            needs: [
+                "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletClient", "MartletZMTPProtocol",
+                "MartletCurve",
+            ]),
 
         module(
             "Sockets", in: "Libraries/Sockets",

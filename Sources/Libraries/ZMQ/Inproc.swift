@@ -90,7 +90,7 @@ extension SocketCore {
         }
     }
 
-    /// SUB, XSUB: what is wanted so far.
+    /// SUB, XSUB, DISH: what is wanted so far.
     func tellSubscriptions(to link: InprocLink) {
         for (topic, times) in shared.withLock({ $0.state.wanted }) {
             for _ in 0..<times { link.core.heardSubscription(topic, isOn: true, from: link.peer) }

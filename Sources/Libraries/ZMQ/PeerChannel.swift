@@ -80,19 +80,23 @@ final class PeerChannel: Channel {
             answer(credentials.owned(in: machine.content(in: bytes)), &machine, on: loop)
         case .ready(let metadata):
             let identity = machine.content(in: bytes).at(metadata.identity).array
-            guard core.change({ [peer] in $0.state.connected(peer.index, identity: identity) }) else {
+            let (isIn, dispossessed) = core.change { [peer] in ($0.state.connected(peer.index, identity: identity), $0.state.dispossessed.take()) }
+            guard isIn else {
                 failure = "its routing id is in use"
                 loop.finish(self, .refused("its routing id is in use"))
                 return false
             }
+            if let dispossessed { host.drop(dispossessed) }
             isReady = true
             justBecameReady = true
         case .subscribe(let topic): return subscribe(machine.content(in: bytes).at(topic), isOn: true, on: loop)
+        case .join(let group): return subscribe(machine.content(in: bytes).at(group), isOn: true, on: loop)
+        case .leave(let group): return subscribe(machine.content(in: bytes).at(group), isOn: false, on: loop)
         case .cancel(let topic): return subscribe(machine.content(in: bytes).at(topic), isOn: false, on: loop)
         case .refused(let reason):
             failure = "the peer refused us: \(machine.content(in: bytes).at(reason).text)"
             return false
-        case .frame, .greeting, .handshaking, .join, .leave, .ping, .pong, .discarded: break
+        case .frame, .greeting, .handshaking, .ping, .pong, .discarded: break
         }
         return true
     }
@@ -127,18 +131,23 @@ final class PeerChannel: Channel {
     private func beginTraffic() {
         justBecameReady = false
         host.becameReady(self)
-        if core.type == .sub || core.type == .xsub {
+        if core.type == .sub || core.type == .xsub || core.type == .dish {
             for (topic, times) in core.shared.withLock({ $0.state.wanted }) { for _ in 0..<times { say(topic, isOn: true) } }
         }
         if core.options.probesRouter { core.change { [peer] in $0.state.give(ZMQMessage(), nil, from: 0, to: peer.index) } }
         pump()
     }
 
-    /// SUB, XSUB: a subscription of ours, or its end.
+    /// SUB, XSUB, DISH: a subscription of ours, or its end.
     func say(_ topic: [UInt8], isOn: Bool) {
         guard isReady else { return }
         send { (machine, output) throws(ZMTPMisuse) in
-            if isOn { try machine.subscribe(topic.span, into: &output) } else { try machine.cancel(topic.span, into: &output) }
+            switch (core.type, isOn) {
+            case (.dish, true): try machine.join(topic.span, into: &output)
+            case (.dish, false): try machine.leave(topic.span, into: &output)
+            case (_, true): try machine.subscribe(topic.span, into: &output)
+            case (_, false): try machine.cancel(topic.span, into: &output)
+            }
         }
     }
 

@@ -4,8 +4,10 @@ public import MartletZMTPProtocol
 public protocol ZMQPattern: Sendable {
     static var type: ZMTPSocketType { get }
 }
-/// Sends messages of its own accord.
-public protocol ZMQSender: ZMQPattern {}
+/// Sends messages of one frame, of its own accord.
+public protocol ZMQFrameSender: ZMQPattern {}
+/// Sends messages of any number of frames, of its own accord.
+public protocol ZMQSender: ZMQFrameSender {}
 /// Takes messages as they come.
 public protocol ZMQReceiver: ZMQPattern {}
 /// Says what it wants of publishers.
@@ -33,6 +35,14 @@ public struct ZMQPush: ZMQSender { public static let type = ZMTPSocketType.push 
 public struct ZMQPull: ZMQReceiver { public static let type = ZMTPSocketType.pull }
 /// RFC 31: one peer.
 public struct ZMQPair: ZMQSender, ZMQReceiver { public static let type = ZMTPSocketType.pair }
+/// RFC 41: each message to one of its servers, in turn; messages of one frame, in any order.
+public struct ZMQClient: ZMQFrameSender, ZMQReceiver { public static let type = ZMTPSocketType.client }
+/// RFC 41: answers its clients, each by its number.
+public struct ZMQServer: ZMQPattern { public static let type = ZMTPSocketType.server }
+/// RFC 48: to all who have joined a message's group.
+public struct ZMQRadio: ZMQPattern { public static let type = ZMTPSocketType.radio }
+/// RFC 48: takes the messages to the groups that it joins.
+public struct ZMQDish: ZMQPattern { public static let type = ZMTPSocketType.dish }
 
 extension ZMQPattern where Self == ZMQReq { public static var req: ZMQReq { ZMQReq() } }
 extension ZMQPattern where Self == ZMQRep { public static var rep: ZMQRep { ZMQRep() } }
@@ -45,3 +55,7 @@ extension ZMQPattern where Self == ZMQXSub { public static var xsub: ZMQXSub { Z
 extension ZMQPattern where Self == ZMQPush { public static var push: ZMQPush { ZMQPush() } }
 extension ZMQPattern where Self == ZMQPull { public static var pull: ZMQPull { ZMQPull() } }
 extension ZMQPattern where Self == ZMQPair { public static var pair: ZMQPair { ZMQPair() } }
+extension ZMQPattern where Self == ZMQClient { public static var client: ZMQClient { ZMQClient() } }
+extension ZMQPattern where Self == ZMQServer { public static var server: ZMQServer { ZMQServer() } }
+extension ZMQPattern where Self == ZMQRadio { public static var radio: ZMQRadio { ZMQRadio() } }
+extension ZMQPattern where Self == ZMQDish { public static var dish: ZMQDish { ZMQDish() } }
