@@ -105,6 +105,7 @@ class LibZMQ(Peer):
 
     def _open(self, kind):
         self.version()
+        self._area = ctypes.create_string_buffer(1 << 20)
         self.socket = ctypes.c_void_p(self._library.zmq_socket(self._context, TYPES[kind]))
 
     def set(self, name, value):
@@ -127,9 +128,8 @@ class LibZMQ(Peer):
     def receive(self):
         frames = []
         while True:
-            buffer = ctypes.create_string_buffer(1 << 20)
-            count = self._call("zmq_recv", buffer, ctypes.c_size_t(len(buffer)), 0)
-            frames.append(buffer.raw[:count])
+            count = self._call("zmq_recv", self._area, ctypes.c_size_t(len(self._area)), 0)
+            frames.append(ctypes.string_at(self._area, count))
             more, size = ctypes.c_int(), ctypes.c_size_t(4)
             self._call("zmq_getsockopt", zmq.RCVMORE, ctypes.byref(more), ctypes.byref(size))
             if not more.value:
