@@ -90,7 +90,10 @@ let package = Package(
 
         module(
             "ZMQ", in: "Libraries/ZMQ",
-            needs: ["MartletBytes", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletClient", "MartletZMTPProtocol", "MartletCurve"]),
+            needs: [
+                "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletClient", "MartletZMTPProtocol",
+                "MartletCurve",
+            ]),
 
         module(
             "Sockets", in: "Libraries/Sockets",
@@ -179,6 +182,10 @@ let package = Package(
         .executableTarget(
             name: "interop-zmtp", dependencies: ["MartletBytes", "MartletCurve", "MartletZMTPProtocol"], path: "Tests/Interop/ZMTPPeer",
             swiftSettings: unsafeRooms),
+
+        // What Tests/Interop/test_zmq_stream.py and test_zmq_drafts.py talk to.
+        .executableTarget(
+            name: "interop-zmq-roles", dependencies: ["MartletNet", "MartletZMQ"], path: "Tests/Interop/ZMQRoles", swiftSettings: unsafeRooms),
 
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
         example("01-tcp-echo-server", needs: ["MartletSockets"]),
