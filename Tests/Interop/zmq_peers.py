@@ -4,6 +4,7 @@ import ctypes
 import ctypes.util
 import itertools
 import os
+import threading
 
 import zmq
 
@@ -16,6 +17,18 @@ OPTIONS = {
     "rcvtimeo": zmq.RCVTIMEO,
     "sndtimeo": zmq.SNDTIMEO,
     "ipv6": zmq.IPV6,
+    "plain_server": zmq.PLAIN_SERVER,
+    "plain_username": zmq.PLAIN_USERNAME,
+    "plain_password": zmq.PLAIN_PASSWORD,
+    "curve_server": zmq.CURVE_SERVER,
+    "curve_serverkey": zmq.CURVE_SERVERKEY,
+    "curve_publickey": zmq.CURVE_PUBLICKEY,
+    "curve_secretkey": zmq.CURVE_SECRETKEY,
+    "sndhwm": zmq.SNDHWM,
+    "rcvhwm": zmq.RCVHWM,
+    "reconnect_ivl": zmq.RECONNECT_IVL,
+    "req_relaxed": zmq.REQ_RELAXED,
+    "req_correlate": zmq.REQ_CORRELATE,
 }
 _numbers = itertools.count(1)
 SECONDS = 20
@@ -129,6 +142,32 @@ class LibZMQ(Peer):
 
     def close(self):
         self._call("zmq_close")
+
+
+class Gate:
+    """RFC 27's handler of one libzmq: lets in a user and a key, and nobody else."""
+
+    def __init__(self, peer, user=b"ann", password=b"secret", key=b""):
+        self._known = {b"PLAIN": [user, password], b"CURVE": [key], b"NULL": []}
+        self._socket = peer("rep", rcvtimeo=50)
+        self._socket.bind("inproc://zeromq.zap.01")
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        while not self._ends.is_set():
+            try:
+                version, number, _, _, _, mechanism, *credentials = self._socket.receive()
+            except (OSError, zmq.Again):
+                continue
+            answer = [b"200", b"OK"] if credentials == self._known[mechanism] else [b"400", b"No"]
+            self._socket.send(version, number, *answer, b"", b"")
+        self._socket.close()
+
+    def close(self):
+        self._ends.set()
+        self._thread.join()
 
 
 PEERS = {"pyzmq": PyZMQ, "libzmq": LibZMQ}
