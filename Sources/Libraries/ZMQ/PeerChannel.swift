@@ -7,20 +7,20 @@ internal import Synchronization
 /// One connection on its loop: a ZMTP machine between a socket and a stream.
 ///
 /// Not here: which peer gets a message (`SocketState`), and when to connect again (`SocketHost`).
-final class PeerChannel: Channel {
+class PeerChannel: Channel {
     let host: SocketHost
-    private let core: SocketCore
+    let core: SocketCore
     let peer: PeerName
     /// "127.0.0.1:40112".
     let address: String
     /// The one it was made for; nil if it was accepted.
     let connection: PeerConnection?
     private let machine: Pinned<ZMTPMachine>
-    private let staging = Pinned(Inbox())
+    let staging = Pinned(Inbox())
     private let outgoing = Pinned<[UInt8]>([])
     private(set) var isReady = false
     private var justBecameReady = false
-    private var isEnding = false
+    private(set) var isEnding = false
     private var failure: String?
     /// Messages of the run that was last moved into the output, and bytes of commands behind it.
     private var runCount = 0
@@ -153,6 +153,19 @@ final class PeerChannel: Channel {
 
     // MARK: Output
 
+    /// The connection may be used, from the first moment.
+    func becomeReady() {
+        isReady = true
+        host.becameReady(self)
+        pump()
+    }
+
+    /// A run of what was sent to the peer.
+    func write(_ run: Span<UInt8>) { try? machine.value.pass(run, into: &host.loop[output: slot]) }
+
+    /// All that was sent to the peer has left.
+    func outboxIsEmpty() { host.endWhenEmpty(self) }
+
     private func pumpSoon() { ZMQTenant.on(host.loop)?.note(core) }
 
     /// Moves what was sent to the peer into the output, once that has left: so all that has not left is known.
@@ -167,15 +180,15 @@ final class PeerChannel: Channel {
         behindRun = 0
         if runCount > 0 {
             loop.willWrite(slot)
-            try? machine.value.pass(run.span, into: &loop[output: slot])
+            write(run.span)
         }
         swap(&run, &outgoing.value)
-        guard runCount > 0 else { return host.endWhenEmpty(self) }
+        guard runCount > 0 else { return outboxIsEmpty() }
         if host.isEnding { loop.awaitRoom(slot) }
     }
 
     /// The messages of the last run of which a part has not left, and how many: nobody can have got them.
-    private func unsentRun(on loop: EventLoop) -> (bytes: [UInt8], count: Int) {
+    func unsentRun(on loop: EventLoop) -> (bytes: [UInt8], count: Int) {
         let left = loop.unsentCount(slot) - behindRun
         guard runCount > 0, left > 0 else { return ([], 0) }
         // What is sealed cannot be told apart: all of it may have left.

@@ -61,6 +61,8 @@ final class SocketCore: Sendable {
 
     let type: ZMTPSocketType
     let options: ZMQSocketOptions
+    /// STREAM: its peers speak no ZMTP.
+    let isRaw: Bool
     let loop: EventLoop
     let shared: Mutex<Shared>
     let reading = Mutex(Reading())
@@ -68,12 +70,13 @@ final class SocketCore: Sendable {
     private let bound: LoopBound<SocketHost>
     private let filter: Filter
 
-    init(_ type: ZMTPSocketType, _ options: ZMQSocketOptions, on loop: EventLoop) {
+    init(_ type: ZMTPSocketType, _ options: ZMQSocketOptions, isRaw: Bool = false, on loop: EventLoop) {
         self.type = type
+        self.isRaw = isRaw
         self.options = options
         self.loop = loop
         filter = Filter(type)
-        shared = Mutex(Shared(state: SocketState(type: type, options: options)))
+        shared = Mutex(Shared(state: SocketState(type: type, options: options, isRaw: isRaw)))
         let host = SocketHost(on: loop)
         bound = LoopBound(host, on: loop)
     }
@@ -281,6 +284,9 @@ final class SocketCore: Sendable {
     func hasUnsent(_ peer: PeerName) -> Bool {
         shared.withLock { $0.state.isThere(peer) && $0.state.peers[peer.index].outbox.count > 0 }
     }
+
+    /// STREAM: whether the peer's connection is to end when all has left.
+    func isFinishing(_ peer: PeerName) -> Bool { shared.withLock { $0.state.isThere(peer) && $0.state.peers[peer.index].isFinishing } }
 
     /// Messages that were taken for a connection and have not left: first of all for the next one.
     func putBack(_ messages: [UInt8], _ count: Int, to peer: PeerName) {

@@ -35,6 +35,11 @@ final class SocketHost {
         return made
     }
 
+    private func makeChannel(_ core: SocketCore, _ peer: PeerName, address: String, for connection: PeerConnection?) -> PeerChannel {
+        core.isRaw
+            ? StreamChannel(self, core, peer, address: address, for: connection) : PeerChannel(self, core, peer, address: address, for: connection)
+    }
+
     // MARK: Binding
 
     func listen(on sockets: [BoundSocket], _ endpoint: ZMQEndpoint, written: String, for core: SocketCore) {
@@ -49,7 +54,7 @@ final class SocketHost {
 
     private func accepted(_ descriptor: Int32, _ peer: SocketAddress) {
         guard let core, ending == nil, let name = core.addPeer(isLasting: false, isStream: true) else { return loop.discard(descriptor) }
-        let channel = PeerChannel(self, core, name, address: "\(peer)", for: nil)
+        let channel = makeChannel(core, name, address: "\(peer)", for: nil)
         guard loop.add(channel, descriptor: descriptor) != nil else {
             core.change { $0.state.remove(name.index) }
             return
@@ -92,7 +97,7 @@ final class SocketHost {
 
     private func connected(_ connection: PeerConnection, _ outcome: Dialer.Outcome) {
         guard let core, !connection.isOver else { return loop.discard(outcome.descriptor) }
-        let channel = PeerChannel(self, core, connection.peer, address: "\(outcome.peer)", for: connection)
+        let channel = makeChannel(core, connection.peer, address: "\(outcome.peer)", for: connection)
         guard loop.add(channel, descriptor: outcome.descriptor) != nil else { return tryAgain(connection, "too many connections") }
         channels[connection.peer.index] = channel
         core.events.emit(.connected(connection.endpoint))
@@ -133,6 +138,11 @@ final class SocketHost {
             core?.change { $0.state.remove(peer.index) }
             finishIfEmpty()
         }
+    }
+
+    /// Ends a connection for good, once what was sent has left.
+    func finish(_ channel: PeerChannel) {
+        if let connection = channel.connection, !connection.isOver { forget(connection) } else { channel.end() }
     }
 
     /// Ends a peer's connection; one of ours is made again. What it still says is not wanted.

@@ -87,18 +87,30 @@ extension SocketState {
     /// To the peer that the first frame names, without that frame (RFC 28).
     private mutating func route(_ message: ZMQMessage) -> Outcome {
         guard let index = routes[message[0]], message.count > 1, peers[index].canTake else {
-            if options.isRouterMandatory { return .noPeer }
+            if options.isRouterMandatory || isRaw { return .noPeer }
             counters.droppedUnroutable += 1
             return .dropped
         }
         if isLoopBehind { return .full }
         guard hasRoom(index) else {
-            if options.isRouterMandatory { return .full }
+            if options.isRouterMandatory || isRaw { return .full }
             counters.droppedAtMark += 1
             return .dropped
         }
+        if isRaw, message.byteCount == message.ends[0] {
+            finish(index)
+            return .sent
+        }
         give(message, nil, from: 1, to: index)
         return .sent
+    }
+
+    /// STREAM: nothing more is for this peer.
+    private mutating func finish(_ index: Int) {
+        peers[index].isFinishing = true
+        peers[index].canTake = false
+        if peers[index].outbox.count == 0 { filled.append(index) }
+        unpumpedBytes &+= 1
     }
 
     /// REP: to the peer whose request it answers; dropped if that has gone (RFC 28).
@@ -118,7 +130,7 @@ extension SocketState {
             if options.isConflating { conflate(index) }
             peers[index].pending &+= 1
             if peers[index].outbox.count == 0 { filled.append(index) }
-            peers[index].outbox.append(prefix, message, from: first)
+            if isRaw { peers[index].outbox.append(bare: message, from: first) } else { peers[index].outbox.append(prefix, message, from: first) }
             unpumpedCount &+= 1
             unpumpedBytes &+= message.byteCount &+ 9 &+ (prefix?.byteCount ?? 0)
             return

@@ -21,6 +21,8 @@ struct SocketState: ~Copyable {
         var inbox = Inbox()
         /// Nothing more is read from it, or given to it in the process.
         var isPaused = false
+        /// STREAM: its connection ends when all has left.
+        var isFinishing = false
         var routingID: [UInt8] = []
         /// The other end in the process, and messages that waited for it.
         var link: InprocLink?
@@ -40,6 +42,8 @@ struct SocketState: ~Copyable {
 
     let type: ZMTPSocketType
     let options: ZMQSocketOptions
+    /// STREAM: messages are bare bytes.
+    let isRaw: Bool
     var peers: [Peer] = []
     var free: [Int] = []
     private var nextSerial: UInt32 = 1
@@ -72,8 +76,9 @@ struct SocketState: ~Copyable {
     /// ROUTER: whose routing id another has taken over; its connection is to end.
     var dispossessed: PeerName?
 
-    init(type: ZMTPSocketType, options: ZMQSocketOptions) {
+    init(type: ZMTPSocketType, options: ZMQSocketOptions, isRaw: Bool = false) {
         self.type = type
+        self.isRaw = isRaw
         self.options = options
     }
 
@@ -130,6 +135,7 @@ struct SocketState: ~Copyable {
         if type == .server { clients[ZMQClientID(rawValue: peers[index].serial)] = index }
         peers[index].isConnected = true
         peers[index].canTake = true
+        if tellsOfPeers { tell(of: index) }
         return true
     }
 
@@ -141,7 +147,10 @@ struct SocketState: ~Copyable {
 
     /// What the peer will be called; nil if that name is taken.
     private mutating func routingID(for identity: [UInt8], _ index: Int) -> [UInt8]? {
-        guard !identity.isEmpty else { return madeRoutingID() }
+        guard !identity.isEmpty else {
+            // A peer that was connected to keeps the name that it was given.
+            return peers[index].routingID.first == 0 ? peers[index].routingID : madeRoutingID()
+        }
         guard let other = routes[identity], other != index else { return identity }
         guard options.handsRoutingIDOver else { return nil }
         peers[other].routingID = madeRoutingID()
@@ -152,12 +161,22 @@ struct SocketState: ~Copyable {
 
     /// Its connection has gone; the place stays if it is to be made again.
     mutating func disconnected(_ index: Int) {
+        if peers[index].isConnected, tellsOfPeers, !peers[index].isFinishing { tell(of: index) }
         peers[index].isConnected = false
+        if isRaw { dropUnsent(to: name(index)) }
         if routes[peers[index].routingID] == index { routes[peers[index].routingID] = nil }
         if type == .server { clients[ZMQClientID(rawValue: peers[index].serial)] = nil }
         forgetSubscriptions(of: index)
         guard peers[index].isLasting else { return remove(index) }
         peers[index].canTake = !options.isImmediate && !needsHandshake
+    }
+
+    private var tellsOfPeers: Bool { type == .router && options.tellsOfPeers ?? isRaw }
+
+    /// An empty message of a peer: it has come, or gone.
+    private mutating func tell(of index: Int) {
+        if peers[index].inbox.isEmpty { readable.append(index) }
+        peers[index].inbox.append(nil, ZMQMessage(), from: 0)
     }
 
     /// It is gone for good. What it sent can still be read.

@@ -19,7 +19,7 @@ public final class ZMQSocket<Pattern: ZMQPattern>: Sendable {
         self.init(pattern, options: options, on: ZMQLoops.shared)
     }
 
-    init(_ pattern: Pattern, options: ZMQSocketOptions, on loop: EventLoop) { core = SocketCore(Pattern.type, options, on: loop) }
+    init(_ pattern: Pattern, options: ZMQSocketOptions, on loop: EventLoop) { core = SocketCore(Pattern.type, options, isRaw: Pattern.isRaw, on: loop) }
 
     deinit { core.beginClosing {} }
 
