@@ -175,6 +175,33 @@ import Testing
         #expect(push.counters.sent == 1_000 && push.counters.droppedUnsent == 0)
     }
 
+    @Test func `what was left of a request that was given up does not leave on the next connection`() async throws {
+        try await withZMQSocket(.rep, bind: "tcp://127.0.0.1:*", runsOnLoop: true) { rep in
+            let endpoint = "\(rep.boundEndpoints[0])", isConnected = Atomic(false), isHeld = Atomic(false)
+            let asking = Task {
+                let req = ZMQSocket(.req, options: eager)
+                try req.connect(endpoint)
+                try await ZMQSocketTests.until { req.peerCount == 1 }
+                isConnected.store(true, ordering: .sequentiallyConsistent)
+                try await ZMQSocketTests.until { isHeld.load(ordering: .sequentiallyConsistent) }
+                // More than the kernel's buffers hold while the other loop is busy.
+                let large = ZMQMessage([UInt8](repeating: 1, count: 32 << 20))
+                await #expect(throws: ZMQError.timedOut) { try await req.request(large, timeout: .milliseconds(200)) }
+                isHeld.store(false, ordering: .sequentiallyConsistent)
+                let answer = try await req.request("second")
+                #expect(answer.text == "6 bytes")
+                await req.close()
+            }
+            while !isConnected.load(ordering: .sequentiallyConsistent) { try await Task.sleep(for: .milliseconds(1)) }
+            isHeld.store(true, ordering: .sequentiallyConsistent)
+            while isHeld.load(ordering: .sequentiallyConsistent) { usleep(1_000) }
+            let request = try await rep.nextRequest()
+            let count = request.message.byteCount
+            try await request.reply(ZMQMessage("\(count) bytes"))
+            try await asking.value
+        }
+    }
+
     @Test func `a late reply is not the next request's`() async throws {
         for isCorrelating in [false, true] {
             var options = eager

@@ -36,15 +36,18 @@ extension SocketCore {
         }
     }
 
-    /// The peer is not to be heard any more, unless replies have numbers.
+    /// The peer is not to be heard any more, unless replies have numbers. What it has not got of the request goes with the connection: so `asked` is
+    /// forgotten last.
     private func giveUp() async {
         let asked = shared.withLock { shared -> PeerName? in
-            defer { shared.asked = nil }
-            shared.isAsking = false
             if let asked = shared.asked { shared.state.dropUnsent(to: asked) }
             return options.correlatesRequests || shared.isAskedLost ? nil : shared.asked
         }
         if let asked { await drop(asked) }
+        shared.withLock { shared in
+            shared.asked = nil
+            shared.isAsking = false
+        }
     }
 
     /// Ends a peer's connection.
