@@ -113,11 +113,11 @@ extension SocketCore {
         case .inproc(let name):
             try Inproc.bind(self, to: name)
             return endpoint
-        case .stream(let place):
-            let sockets: [BoundSocket]
-            do throws(NetError) { sockets = try await Self.sockets(at: place) } catch { throw .bindFailed(error) }
+        case .stream(let stream):
+            let sockets: [BoundSocket], carriage = try StreamCarriage(binding: endpoint, stream, options)
+            do throws(NetError) { sockets = try await Self.sockets(at: stream.place) } catch { throw .bindFailed(error) }
             let bound = endpoint.bound(to: sockets[0].address)
-            await askLoop { [self] host in host.listen(on: sockets, bound, written: text, for: self) }
+            await askLoop { [self] host in host.listen(on: sockets, bound, written: text, over: carriage, for: self) }
             return bound
         }
     }
@@ -145,8 +145,9 @@ extension SocketCore {
         switch endpoint.transport {
         case .inproc(let name): try Inproc.connect(self, to: name)
         case .stream:
-            guard let place = try endpoint.placeToConnect() else { return }
-            onLoop { [self] host in host.connect(to: place, endpoint, for: self) }
+            guard let stream = try endpoint.streamToConnect() else { return }
+            let carriage = try StreamCarriage(connecting: endpoint, stream, options)
+            onLoop { [self] host in host.connect(to: stream, endpoint, over: carriage, for: self) }
         }
     }
 
