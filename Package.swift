@@ -92,8 +92,8 @@ let package = Package(
         module(
             "ZMQ", in: "Libraries/ZMQ",
             needs: [
-                "MartletBytes", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient", "MartletWebSocketProtocol",
-                "MartletZMTPProtocol", "MartletCurve",
+                "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient",
+                "MartletWebSocketProtocol", "MartletZMTPProtocol", "MartletCurve",
             ]),
 
         module(
@@ -183,6 +183,10 @@ let package = Package(
         .executableTarget(
             name: "interop-zmtp", dependencies: ["MartletBytes", "MartletCurve", "MartletZMTPProtocol"], path: "Tests/Interop/ZMTPPeer",
             swiftSettings: unsafeRooms),
+
+        // What Tests/Interop/test_zmq_stream.py and test_zmq_drafts.py talk to.
+        .executableTarget(
+            name: "interop-zmq-roles", dependencies: ["MartletNet", "MartletZMQ"], path: "Tests/Interop/ZMQRoles", swiftSettings: unsafeRooms),
 
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
         example("01-tcp-echo-server", needs: ["MartletSockets"]),

@@ -31,7 +31,7 @@ import Testing
         return state
     }
 
-    private func outboxes(_ state: SocketState) -> [Int] { state.peers.map { $0.outbox.count } }
+    private func outboxes(_ state: borrowing SocketState) -> [Int] { state.peers.map { $0.outbox.count } }
 
     private func expect(_ state: inout SocketState, _ message: ZMQMessage, _ outcome: SocketState.Outcome, at place: SourceLocation = #_sourceLocation) {
         let became = state.offer(message)
@@ -40,49 +40,42 @@ import Testing
 
     // MARK: Subscriptions
 
-    @Test(arguments: 0..<8 as Range<UInt64>) func `a trie matches what a list of prefixes does`(seed: UInt64) {
-        var random = SplitMix(seed: seed)
-        var trie = SubscriptionTrie(), model: [(prefix: [UInt8], peer: Int)] = []
-        for _ in 0..<2_000 {
-            let prefix = (0..<Int.random(in: 0...4, using: &random)).map { _ in [0, 7, 97, 255].randomElement(using: &random)! as UInt8 }
-            let peer = Int.random(in: 0..<3, using: &random)
-            switch Int.random(in: 0..<20, using: &random) {
-            case 0..<9:
-                let isFirst = !model.contains { $0.prefix == prefix }
-                let answer = trie.insert(prefix.span, for: peer)
-                #expect(answer == isFirst)
-                model.append((prefix, peer))
-            case 9..<18:
-                let at = model.firstIndex { $0.prefix == prefix && $0.peer == peer }
-                let answer = trie.remove(prefix.span, for: peer)
-                if let at {
-                    model.remove(at: at)
-                    #expect(answer == !model.contains { $0.prefix == prefix })
-                } else {
-                    #expect(answer == nil)
-                }
-            default:
-                let ended = Set(model.filter { $0.peer == peer }.map(\.prefix)).filter { prefix in !model.contains { $0.prefix == prefix && $0.peer != peer } }
-                let answer = Set(trie.removeAll(of: peer))
-                #expect(answer == ended)
-                model.removeAll { $0.peer == peer }
-            }
-            var matched: [Int] = []
-            trie.collect(matching: prefix.span, into: &matched)
-            #expect(Set(matched) == Set(model.filter { prefix.starts(with: $0.prefix) }.map(\.peer)))
-            let isMatched = trie.matches(prefix.span)
-            #expect(isMatched == !matched.isEmpty)
+    private func notes(_ state: inout SocketState) -> [String] { taken(&state).map { "\($0.first == "\u{1}" ? "+" : "-")\($0.dropFirst())" } }
+
+    @Test func `XPUB's owner reads a prefix's first subscription and its last end, also of a peer that goes [RFC 29]`() {
+        var state = state(.xpub, peers: 2)
+        for (topic, isOn, index) in [("a", true, 0), ("a", true, 1), ("a", false, 0), ("b", true, 0), ("x", false, 0), ("a", true, 0)] {
+            let isTaken = state.heardSubscription(Array(topic.utf8), isOn: isOn, from: index)
+            #expect(isTaken)
         }
-        #expect(Set(trie.prefixes) == Set(model.map(\.prefix)))
+        var read = notes(&state)
+        #expect(read == ["+a", "+b"] && state.subscriptions.count == 3)
+        state.disconnected(0)
+        read = notes(&state)
+        #expect(read == ["-b"])
+        state.disconnected(1)
+        read = notes(&state)
+        #expect(read == ["-a"] && state.subscriptions.isEmpty)
     }
 
-    @Test func `a long prefix is no deep recursion`() {
-        var trie = SubscriptionTrie()
-        let long = [UInt8](repeating: 9, count: 200_000)
-        trie.insert(long.span, for: 1)
-        #expect(trie.prefixes == [long])
-        let ended = trie.removeAll(of: 1)
-        #expect(ended == [long] && trie.isEmpty)
+    @Test func `a peer may want so many prefixes and bytes, and no more`() {
+        var state = state(.pub, peers: 1) {
+            $0.subscriptionsMax = 3
+            $0.subscriptionBytesMax = 5
+        }
+        var answers: [Bool] = []
+        for (topic, isOn) in [("aa", true), ("bb", true), ("cc", true), ("bb", false), ("c", true), ("", true), ("", true)] {
+            answers.append(state.heardSubscription(Array(topic.utf8), isOn: isOn, from: 0))
+        }
+        #expect(answers == [true, true, false, true, true, true, false] && state.counters.turnedAway == 2)
+    }
+
+    @Test func `inverted, PUB sends to those who do not want it`() {
+        var state = state(.pub, peers: 3) { $0.invertsMatching = true }
+        _ = state.heardSubscription(Array("a".utf8), isOn: true, from: 1)
+        expect(&state, "ab", .sent)
+        expect(&state, "b", .sent)
+        #expect(outboxes(state) == [2, 1, 2])
     }
 
     // MARK: Sending
@@ -92,11 +85,11 @@ import Testing
         for _ in 0..<4 { expect(&state, "m", .sent) }
         #expect(outboxes(state) == [2, 1, 1])
         for _ in 0..<2 { expect(&state, "m", .sent) }
-        #expect(!state.hasRoom)
+        #expect(state.hasRoom == false)
         expect(&state, "m", .full)
         #expect(outboxes(state) == [2, 2, 2] && state.counters.sent == 6)
         state.peers[1].pending = 0
-        #expect(state.hasRoom)
+        #expect(state.hasRoom == true)
         expect(&state, "m", .sent)
         #expect(state.peers[1].outbox.count == 3)
     }
@@ -131,7 +124,7 @@ import Testing
             let other = state.addPeer(isLasting: false, isStream: true)!
             let isTwice = state.connected(other, identity: Array("me".utf8))
             #expect(!isTwice && state.counters.turnedAway == 1)
-            _ = state.disconnected(index)
+            state.disconnected(index)
             expect(&state, ["me", "hello"], (isMandatory ? .noPeer : .dropped))
         }
     }
@@ -139,7 +132,7 @@ import Testing
     @Test func `a peer's messages that were not sent are counted when it goes for good`() {
         var state = state(.push, peers: 1)
         for _ in 0..<5 { _ = state.offer("m") }
-        _ = state.disconnected(0)
+        state.disconnected(0)
         expect(&state, "m", .full)
         #expect(state.counters.droppedUnsent == 5)
     }
@@ -225,15 +218,5 @@ import Testing
         var grown = ZMQMessage()
         grown.append(Array("y".utf8))
         #expect(grown == ["", "y"])
-    }
-}
-
-private struct SplitMix: RandomNumberGenerator {
-    var seed: UInt64
-    mutating func next() -> UInt64 {
-        seed &+= 0x9E37_79B9_7F4A_7C15
-        var z = (seed ^ (seed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

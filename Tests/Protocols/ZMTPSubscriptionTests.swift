@@ -44,7 +44,7 @@ struct ZMTPSubscriptionTests {
 
     private static func removeAll(_ table: inout ZMTPSubscriptions, _ peer: UInt32) -> [[UInt8]] {
         var gone: [[UInt8]] = []
-        table.removeAll(for: peer) { gone.append(Self.copy($0)) }
+        table.removeAll(for: peer) { topic, change in if change == .last { gone.append(Self.copy(topic)) } }
         return gone.sorted(by: isBefore)
     }
 
@@ -61,6 +61,18 @@ struct ZMTPSubscriptionTests {
         for index in 0..<found.count { peers.append(found[index]) }
         return peers.sorted()
     }
+
+    private static func matched(_ table: inout ZMTPSubscriptions, whole group: [UInt8]) -> [UInt32] {
+        var found = Scratch<UInt32>()
+        table.match(whole: group.span, into: &found)
+        return (0..<found.count).map { found[$0] }.sorted()
+    }
+
+    private static func wants(_ table: borrowing ZMTPSubscriptions, _ message: [UInt8]) -> [Bool] {
+        [table.wants(message.span), table.wants(whole: message.span)]
+    }
+
+    private static func isMatched(_ table: borrowing ZMTPSubscriptions) -> [UInt32] { (0..<5).filter { table.isMatched($0) } }
 
     /// One subscription; the model is a list of them.
     private struct Wish: Equatable {
@@ -95,6 +107,13 @@ struct ZMTPSubscriptionTests {
             let expected = Set(wishes.filter { message.starts(with: $0.topic) }.map(\.peer)).sorted()
             let matched = Self.matched(&table, message), count = table.count(of: peer)
             #expect(matched == expected)
+            let isMatched = Self.isMatched(table)
+            #expect(isMatched == expected)
+            let exact = Set(wishes.filter { message == $0.topic }.map(\.peer)).sorted(), exactlyMatched = Self.matched(&table, whole: message)
+            #expect(exactlyMatched == exact)
+            let wants = Self.wants(table, message), distinct = table.count
+            #expect(wants == [!expected.isEmpty, !exact.isEmpty])
+            #expect(distinct == Set(wishes.map { "\($0.peer) \($0.topic)" }).count)
             #expect(count == wishes.count { $0.peer == peer })
         }
         let told = Self.all(table)

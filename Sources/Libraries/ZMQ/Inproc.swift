@@ -11,7 +11,12 @@ enum Inproc {
     }
     private static let names = Mutex<[String: Name]>([:])
 
+    private static func check(_ core: SocketCore) throws(ZMQError) {
+        if core.isRaw { throw .typesDoNotFit("a STREAM socket's peers are streams of bytes, which inproc has not") }
+    }
+
     static func bind(_ core: SocketCore, to name: String) throws(ZMQError) {
+        try check(core)
         let waiting = names.withLock { names -> [InprocLink]? in
             if names[name]?.bound != nil { return nil }
             let waiting = names[name]?.waiting ?? []
@@ -24,6 +29,7 @@ enum Inproc {
 
     /// The socket need not be bound yet.
     static func connect(_ core: SocketCore, to name: String) throws(ZMQError) {
+        try check(core)
         guard let peer = core.addPeer(isLasting: true, isStream: false) else { return }
         let end = InprocLink(core: core, peer: peer)
         let bound = names.withLock { names -> SocketCore? in
@@ -90,7 +96,7 @@ extension SocketCore {
         }
     }
 
-    /// SUB, XSUB: what is wanted so far.
+    /// SUB, XSUB, DISH: what is wanted so far.
     func tellSubscriptions(to link: InprocLink) {
         for (topic, times) in shared.withLock({ $0.state.wanted }) {
             for _ in 0..<times { link.core.heardSubscription(topic, isOn: true, from: link.peer) }

@@ -14,6 +14,12 @@ struct Outbox: Sendable {
         for frame in first..<message.count { append(message.span(of: frame), more: frame + 1 < message.count) }
     }
 
+    /// The same without framing.
+    mutating func append(bare message: ZMQMessage, from first: Int) {
+        count &+= 1
+        for frame in first..<message.count { bytes.append(message.span(of: frame)) }
+    }
+
     @inline(__always) private mutating func append(_ frame: Span<UInt8>, more: Bool) {
         let length = frame.count
         if length <= 255 {

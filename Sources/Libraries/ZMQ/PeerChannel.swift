@@ -7,9 +7,9 @@ internal import Synchronization
 /// One connection on its loop: a ZMTP machine between a socket and a stream.
 ///
 /// Not here: which peer gets a message (`SocketState`), and when to connect again (`SocketHost`).
-final class PeerChannel: Channel {
+class PeerChannel: Channel {
     let host: SocketHost
-    private let core: SocketCore
+    let core: SocketCore
     let peer: PeerName
     /// "127.0.0.1:40112".
     let address: String
@@ -17,11 +17,11 @@ final class PeerChannel: Channel {
     let connection: PeerConnection?
     private let machine: Pinned<ZMTPMachine>
     private let carriage: StreamCarriage
-    private let staging = Pinned(Inbox())
+    let staging = Pinned(Inbox())
     private let outgoing = Pinned<[UInt8]>([])
     private(set) var isReady = false
     private var justBecameReady = false
-    private var isEnding = false
+    private(set) var isEnding = false
     private var failure: String?
     /// Messages of the run that was last moved into the output, and bytes of commands behind it.
     private var runCount = 0
@@ -90,11 +90,13 @@ final class PeerChannel: Channel {
             isReady = true
             justBecameReady = true
         case .subscribe(let topic): return subscribe(machine.content(in: bytes).at(topic), isOn: true, on: loop)
+        case .join(let group): return subscribe(machine.content(in: bytes).at(group), isOn: true, on: loop)
+        case .leave(let group): return subscribe(machine.content(in: bytes).at(group), isOn: false, on: loop)
         case .cancel(let topic): return subscribe(machine.content(in: bytes).at(topic), isOn: false, on: loop)
         case .refused(let reason):
             failure = "the peer refused us: \(machine.content(in: bytes).at(reason).text)"
             return false
-        case .frame, .greeting, .handshaking, .join, .leave, .ping, .pong, .discarded, .part: break
+        case .frame, .greeting, .handshaking, .ping, .pong, .discarded, .part: break
         }
         return true
     }
@@ -129,22 +131,40 @@ final class PeerChannel: Channel {
     private func beginTraffic() {
         justBecameReady = false
         host.becameReady(self)
-        if core.type == .sub || core.type == .xsub {
+        if core.type == .sub || core.type == .xsub || core.type == .dish {
             for (topic, times) in core.shared.withLock({ $0.state.wanted }) { for _ in 0..<times { say(topic, isOn: true) } }
         }
         if core.options.probesRouter { core.change { [peer] in $0.state.give(ZMQMessage(), nil, from: 0, to: peer.index) } }
         pump()
     }
 
-    /// SUB, XSUB: a subscription of ours, or its end.
+    /// SUB, XSUB, DISH: a subscription of ours, or its end.
     func say(_ topic: [UInt8], isOn: Bool) {
         guard isReady else { return }
         send { (machine, output) throws(ZMTPMisuse) in
-            if isOn { try machine.subscribe(topic.span, into: &output) } else { try machine.cancel(topic.span, into: &output) }
+            switch (core.type, isOn) {
+            case (.dish, true): try machine.join(topic.span, into: &output)
+            case (.dish, false): try machine.leave(topic.span, into: &output)
+            case (_, true): try machine.subscribe(topic.span, into: &output)
+            case (_, false): try machine.cancel(topic.span, into: &output)
+            }
         }
     }
 
     // MARK: Output
+
+    /// The connection may be used, from the first moment.
+    func becomeReady() {
+        isReady = true
+        host.becameReady(self)
+        pump()
+    }
+
+    /// A run of what was sent to the peer.
+    func write(_ run: Span<UInt8>) { try? machine.value.pass(run, into: &host.loop[output: slot]) }
+
+    /// All that was sent to the peer has left.
+    func outboxIsEmpty() { host.endWhenEmpty(self) }
 
     private func pumpSoon() { ZMQTenant.on(host.loop)?.note(core) }
 
@@ -160,15 +180,15 @@ final class PeerChannel: Channel {
         behindRun = 0
         if runCount > 0 {
             loop.willWrite(slot)
-            try? machine.value.pass(run.span, into: &loop[output: slot])
+            write(run.span)
         }
         swap(&run, &outgoing.value)
-        guard runCount > 0 else { return host.endWhenEmpty(self) }
+        guard runCount > 0 else { return outboxIsEmpty() }
         if host.isEnding { loop.awaitRoom(slot) }
     }
 
     /// The messages of the last run of which a part has not left, and how many: nobody can have got them.
-    private func unsentRun(on loop: EventLoop) -> (bytes: [UInt8], count: Int) {
+    func unsentRun(on loop: EventLoop) -> (bytes: [UInt8], count: Int) {
         let left = loop.unsentCount(slot) - behindRun
         guard runCount > 0, left > 0 else { return ([], 0) }
         // What is sealed cannot be told apart: all of it may have left.

@@ -31,8 +31,27 @@ final class SocketCore: Sendable {
         var turn = 0
         var spare = Inbox()
         /// SUB: what is asked for, since what comes may be more.
-        var filter = SubscriptionTrie()
+        var filter = ZMTPSubscriptions(seed: .random(in: .min ... .max))
         var unwanted: UInt64 = 0
+    }
+    /// What comes and is not for us.
+    enum Filter: Sendable {
+        case none
+        /// SUB.
+        case prefixes
+        /// DISH: two frames, the first of them a group.
+        case groups
+        /// CLIENT, SERVER and their like: one frame.
+        case frames
+
+        init(_ type: ZMTPSocketType) {
+            switch type {
+            case .sub: self = .prefixes
+            case .dish: self = .groups
+            case .client, .server, .scatter, .gather, .peer, .channel: self = .frames
+            case .pair, .pub, .req, .rep, .dealer, .router, .pull, .push, .xpub, .xsub, .radio: self = .none
+            }
+        }
     }
     enum Answer: Sendable {
         case message(ZMQMessage, PeerName)
@@ -41,19 +60,22 @@ final class SocketCore: Sendable {
 
     let type: ZMTPSocketType
     let options: ZMQSocketOptions
+    /// STREAM: its peers speak no ZMTP.
+    let isRaw: Bool
     let loop: EventLoop
     let shared: Mutex<Shared>
     let reading = Mutex(Reading())
     let events = ZMQEventSource()
     private let bound: LoopBound<SocketHost>
-    private let isFiltering: Bool
+    private let filter: Filter
 
-    init(_ type: ZMTPSocketType, _ options: ZMQSocketOptions, on loop: EventLoop) {
+    init(_ type: ZMTPSocketType, _ options: ZMQSocketOptions, isRaw: Bool = false, on loop: EventLoop) {
         self.type = type
+        self.isRaw = isRaw
         self.options = options
         self.loop = loop
-        isFiltering = type == .sub
-        shared = Mutex(Shared(state: SocketState(type: type, options: options)))
+        filter = Filter(type)
+        shared = Mutex(Shared(state: SocketState(type: type, options: options, isRaw: isRaw)))
         let host = SocketHost(on: loop)
         bound = LoopBound(host, on: loop)
     }
@@ -108,16 +130,16 @@ final class SocketCore: Sendable {
             switch try offer(message) {
             case .sent, .dropped: return
             case .noPeer: throw .noPeer(routingID: message[0])
-            case .full: try await waitForRoom(until: deadline)
+            case .full: try await waitForRoom(for: type == .router ? .route(message[0]) : .any, until: deadline)
             }
         }
     }
 
     /// Until there may be room, or the deadline.
-    func waitForRoom(until deadline: Instant) async throws(ZMQError) {
+    func waitForRoom(for addressee: SocketState.Addressee = .any, until deadline: Instant) async throws(ZMQError) {
         let once = Once<Void>()
         let isWaiting = shared.withLock { shared in
-            if shared.isClosing || shared.state.hasRoom { return false }
+            if shared.isClosing || shared.state.hasRoom(for: addressee) { return false }
             shared.writers.append(once)
             return true
         }
@@ -159,13 +181,22 @@ final class SocketCore: Sendable {
                     if reading.batches.isEmpty { return isClosed ? .closed : .nothing }
                 }
                 let (message, peer) = reading.next()
-                if !isFiltering || reading.filter.matches(message.span(of: 0)) != options.invertsMatching { return .message(message, peer) }
+                if isWanted(message, reading.filter) { return .message(message, peer) }
                 reading.unwanted &+= 1
             }
         }
         if !resumed.isEmpty { onLoop { [resumed] host in host.resumeReading(resumed) } }
         for (link, count) in credits { link.core.credit(count, to: link.peer) }
         return answer
+    }
+
+    @inline(__always) private func isWanted(_ message: ZMQMessage, _ asked: borrowing ZMTPSubscriptions) -> Bool {
+        switch filter {
+        case .none: true
+        case .prefixes: asked.wants(message.span(of: 0)) != options.invertsMatching
+        case .groups: message.count == 2 && asked.wants(whole: message.span(of: 0))
+        case .frames: message.count == 1
+        }
     }
 
     func receive(until deadline: Instant = .never) async throws(ZMQError) -> (ZMQMessage, PeerName) {
@@ -192,14 +223,15 @@ final class SocketCore: Sendable {
 
     /// A message of another socket in the process.
     func deliver(_ message: ZMQMessage, _ prefix: ZMQMessage?, from first: Int, to peer: PeerName) {
-        let sleepers = shared.withLock { shared -> [Once<Void>] in
-            guard shared.state.isThere(peer) else { return [] }
-            shared.state.deliver(message, prefix, from: first, to: peer.index)
-            guard !shared.readers.isEmpty else { return [] }
+        let (sleepers, refused) = shared.withLock { shared -> ([Once<Void>], InprocLink?) in
+            guard shared.state.isThere(peer) else { return ([], nil) }
+            guard shared.state.deliver(message, prefix, from: first, to: peer.index) else { return ([], shared.state.peers[peer.index].link) }
+            guard !shared.readers.isEmpty else { return ([], nil) }
             defer { shared.readers = [] }
-            return shared.readers
+            return (shared.readers, nil)
         }
         wake(sleepers)
+        if let refused { refused.core.credit(1, to: refused.peer) }
     }
 
     /// The other end has taken so many messages.
@@ -252,6 +284,9 @@ final class SocketCore: Sendable {
         shared.withLock { $0.state.isThere(peer) && $0.state.peers[peer.index].outbox.count > 0 }
     }
 
+    /// STREAM: whether the peer's connection is to end when all has left.
+    func isFinishing(_ peer: PeerName) -> Bool { shared.withLock { $0.state.isThere(peer) && $0.state.peers[peer.index].isFinishing } }
+
     /// Messages that were taken for a connection and have not left: first of all for the next one.
     func putBack(_ messages: [UInt8], _ count: Int, to peer: PeerName) {
         shared.withLock { shared in
@@ -299,7 +334,7 @@ extension SocketCore.Shared {
             isAskedLost = true
             state.dropUnsent(to: peer)
         }
-        for topic in state.disconnected(peer.index) where state.type == .xpub { state.note(topic, isOn: false) }
+        state.disconnected(peer.index)
     }
 
     mutating func takeWriters() -> [Once<Void>] {

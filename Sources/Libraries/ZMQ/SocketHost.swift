@@ -34,6 +34,14 @@ final class SocketHost {
         return made
     }
 
+    private func makeChannel(
+        _ core: SocketCore, _ peer: PeerName, address: String, for connection: PeerConnection?, over carriage: StreamCarriage
+    ) -> PeerChannel {
+        core.isRaw
+            ? StreamChannel(self, core, peer, address: address, for: connection, over: carriage)
+            : PeerChannel(self, core, peer, address: address, for: connection, over: carriage)
+    }
+
     // MARK: Binding
 
     func listen(on sockets: [BoundSocket], _ endpoint: ZMQEndpoint, written: String, over carriage: StreamCarriage, for core: SocketCore) {
@@ -48,7 +56,7 @@ final class SocketHost {
 
     private func accepted(_ descriptor: Int32, _ peer: SocketAddress, over carriage: StreamCarriage) {
         guard let core, ending == nil, let name = core.addPeer(isLasting: false, isStream: true) else { return loop.discard(descriptor) }
-        let channel = PeerChannel(self, core, name, address: "\(peer)", for: nil, over: carriage)
+        let channel = makeChannel(core, name, address: "\(peer)", for: nil, over: carriage)
         guard loop.add(channel, carriage.transport(descriptor)) != nil else {
             core.change { $0.state.remove(name.index) }
             return
@@ -91,7 +99,7 @@ final class SocketHost {
 
     private func connected(_ connection: PeerConnection, _ outcome: Dialer.Outcome) {
         guard let core, !connection.isOver else { return loop.discard(outcome.descriptor) }
-        let channel = PeerChannel(self, core, connection.peer, address: "\(outcome.peer)", for: connection, over: connection.carriage)
+        let channel = makeChannel(core, connection.peer, address: "\(outcome.peer)", for: connection, over: connection.carriage)
         guard loop.add(channel, connection.carriage.transport(outcome.descriptor)) != nil else { return tryAgain(connection, "too many connections") }
         channels[connection.peer.index] = channel
         core.events.emit(.connected(connection.endpoint))
@@ -132,6 +140,11 @@ final class SocketHost {
             core?.change { $0.state.remove(peer.index) }
             finishIfEmpty()
         }
+    }
+
+    /// Ends a connection for good, once what was sent has left.
+    func finish(_ channel: PeerChannel) {
+        if let connection = channel.connection, !connection.isOver { forget(connection) } else { channel.end() }
     }
 
     /// Ends a peer's connection; one of ours is made again. What it still says is not wanted.

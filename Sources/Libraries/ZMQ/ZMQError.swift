@@ -14,6 +14,10 @@ public enum ZMQError: Error, Sendable, Equatable {
     case typesDoNotFit(String)
     /// ROUTER with `isRouterMandatory`: no peer has this routing id.
     case noPeer(routingID: [UInt8])
+    /// SERVER: no client has this number.
+    case noClient(ZMQClientID)
+    /// A group is of over 255 bytes, or has a zero (RFC 48).
+    case groupInvalid
     /// The message is not what the pattern sends: the text says what is missing.
     case messageInvalid(String)
     /// REQ: a request is under way.
@@ -37,6 +41,8 @@ extension ZMQError: CustomStringConvertible {
         case .nameInUse(let name): "inproc://\(name) is in use by another socket"
         case .typesDoNotFit(let text): text
         case .noPeer(let routingID): "no peer has the routing id \(String(decoding: routingID, as: UTF8.self))"
+        case .noClient(let id): "no client has the number \(id)"
+        case .groupInvalid: "a group has at most 255 bytes, and none of them is zero"
         case .messageInvalid(let text): text
         case .requestUnderWay: "a REQ socket has one request at a time; wait for its reply, or use DEALER"
         case .peerLost: "the peer that had the request has gone before its reply came; send the request again"

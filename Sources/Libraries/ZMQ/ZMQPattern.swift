@@ -3,9 +3,18 @@ public import MartletZMTPProtocol
 /// A socket's pattern, which is a part of its type: a socket has the operations that its pattern has, and no others.
 public protocol ZMQPattern: Sendable {
     static var type: ZMTPSocketType { get }
+    /// Its peers speak no ZMTP.
+    static var isRaw: Bool { get }
 }
-/// Sends messages of its own accord.
-public protocol ZMQSender: ZMQPattern {}
+
+extension ZMQPattern {
+    public static var isRaw: Bool { false }
+}
+
+/// Sends messages of one frame, of its own accord.
+public protocol ZMQFrameSender: ZMQPattern {}
+/// Sends messages of any number of frames, of its own accord.
+public protocol ZMQSender: ZMQFrameSender {}
 /// Takes messages as they come.
 public protocol ZMQReceiver: ZMQPattern {}
 /// Says what it wants of publishers.
@@ -33,6 +42,21 @@ public struct ZMQPush: ZMQSender { public static let type = ZMTPSocketType.push 
 public struct ZMQPull: ZMQReceiver { public static let type = ZMTPSocketType.pull }
 /// RFC 31: one peer.
 public struct ZMQPair: ZMQSender, ZMQReceiver { public static let type = ZMTPSocketType.pair }
+/// Peers that know no ZeroMQ, over tcp and ipc: a message is a peer's routing id and bytes, as many as a read brought. An empty one says that a peer has
+/// come, and then that it has gone; to send an empty one ends its connection. `noPeer` is thrown for a peer that is not there.
+public struct ZMQStream: ZMQSender, ZMQReceiver {
+    /// It routes as a ROUTER does.
+    public static let type = ZMTPSocketType.router
+    public static let isRaw = true
+}
+/// RFC 41: each message to one of its servers, in turn; messages of one frame, in any order.
+public struct ZMQClient: ZMQFrameSender, ZMQReceiver { public static let type = ZMTPSocketType.client }
+/// RFC 41: answers its clients, each by its number.
+public struct ZMQServer: ZMQPattern { public static let type = ZMTPSocketType.server }
+/// RFC 48: to all who have joined a message's group.
+public struct ZMQRadio: ZMQPattern { public static let type = ZMTPSocketType.radio }
+/// RFC 48: takes the messages to the groups that it joins.
+public struct ZMQDish: ZMQPattern { public static let type = ZMTPSocketType.dish }
 
 extension ZMQPattern where Self == ZMQReq { public static var req: ZMQReq { ZMQReq() } }
 extension ZMQPattern where Self == ZMQRep { public static var rep: ZMQRep { ZMQRep() } }
@@ -45,3 +69,8 @@ extension ZMQPattern where Self == ZMQXSub { public static var xsub: ZMQXSub { Z
 extension ZMQPattern where Self == ZMQPush { public static var push: ZMQPush { ZMQPush() } }
 extension ZMQPattern where Self == ZMQPull { public static var pull: ZMQPull { ZMQPull() } }
 extension ZMQPattern where Self == ZMQPair { public static var pair: ZMQPair { ZMQPair() } }
+extension ZMQPattern where Self == ZMQStream { public static var stream: ZMQStream { ZMQStream() } }
+extension ZMQPattern where Self == ZMQClient { public static var client: ZMQClient { ZMQClient() } }
+extension ZMQPattern where Self == ZMQServer { public static var server: ZMQServer { ZMQServer() } }
+extension ZMQPattern where Self == ZMQRadio { public static var radio: ZMQRadio { ZMQRadio() } }
+extension ZMQPattern where Self == ZMQDish { public static var dish: ZMQDish { ZMQDish() } }

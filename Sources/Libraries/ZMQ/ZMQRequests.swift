@@ -44,8 +44,11 @@ extension SocketCore {
             if let asked = shared.asked { shared.state.dropUnsent(to: asked) }
             return options.correlatesRequests || shared.isAskedLost ? nil : shared.asked
         }
-        if let asked { await askLoop { host in host.drop(asked) } }
+        if let asked { await drop(asked) }
     }
+
+    /// Ends a peer's connection.
+    func drop(_ peer: PeerName) async { await askLoop { host in host.drop(peer) } }
 
     private func ask(_ message: ZMQMessage, _ correlation: UInt32, until deadline: Instant) async throws(ZMQError) -> ZMQMessage {
         let number = stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: correlation >> $0) }
@@ -104,7 +107,7 @@ public struct ZMQRequest: ~Copyable, Sendable {
     public consuming func reply(_ reply: ZMQMessage) async throws(ZMQError) {
         let envelope = envelope, peer = peer, core = core
         while try core.commit(reply, envelope, from: 0, { $0.state.reply(reply, envelope, to: peer) }) == .full {
-            try await core.waitForRoom(until: .never)
+            try await core.waitForRoom(for: .peer(peer), until: .never)
         }
     }
 }

@@ -19,7 +19,7 @@ public final class ZMQSocket<Pattern: ZMQPattern>: Sendable {
         self.init(pattern, options: options, on: ZMQLoops.shared)
     }
 
-    init(_ pattern: Pattern, options: ZMQSocketOptions, on loop: EventLoop) { core = SocketCore(Pattern.type, options, on: loop) }
+    init(_ pattern: Pattern, options: ZMQSocketOptions, on loop: EventLoop) { core = SocketCore(Pattern.type, options, isRaw: Pattern.isRaw, on: loop) }
 
     deinit { core.beginClosing {} }
 
@@ -114,6 +114,7 @@ extension SocketCore {
             try Inproc.bind(self, to: name)
             return endpoint
         case .stream(let stream):
+            try checkCarriage(stream, endpoint)
             let sockets: [BoundSocket], carriage = try StreamCarriage(binding: endpoint, stream, options)
             do throws(NetError) { sockets = try await Self.sockets(at: stream.place) } catch { throw .bindFailed(error) }
             let bound = endpoint.bound(to: sockets[0].address)
@@ -140,12 +141,18 @@ extension SocketCore {
         return sockets
     }
 
+    /// A STREAM socket has the bytes of TCP and of nothing else.
+    private func checkCarriage(_ stream: ZMQEndpoint.Stream, _ endpoint: ZMQEndpoint) throws(ZMQError) {
+        if isRaw, stream.webSocket != nil { throw .endpointInvalid(endpoint.description, reason: "STREAM is not for WebSocket") }
+    }
+
     func connect(to endpoint: ZMQEndpoint) throws(ZMQError) {
         if shared.withLock({ $0.isClosing }) { throw .closed }
         switch endpoint.transport {
         case .inproc(let name): try Inproc.connect(self, to: name)
         case .stream:
             guard let stream = try endpoint.streamToConnect() else { return }
+            try checkCarriage(stream, endpoint)
             let carriage = try StreamCarriage(connecting: endpoint, stream, options)
             onLoop { [self] host in host.connect(to: stream, endpoint, over: carriage, for: self) }
         }

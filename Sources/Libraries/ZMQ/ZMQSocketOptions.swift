@@ -50,6 +50,9 @@ public struct ZMQSocketOptions: Sendable {
     public var isRouterMandatory = false
     /// ROUTER: a peer with a routing id that is in use takes it over, instead of being turned away (ZMQ_ROUTER_HANDOVER).
     public var handsRoutingIDOver = false
+    /// ROUTER, STREAM: an empty message from a peer says that it has come, and another that it has gone. `nil`: STREAM has them, ROUTER has not
+    /// (ZMQ_STREAM_NOTIFY, ZMQ_ROUTER_NOTIFY).
+    public var tellsOfPeers: Bool?
     /// An empty message goes to each peer as it comes, so that a ROUTER learns of it (ZMQ_PROBE_ROUTER).
     public var probesRouter = false
     /// REQ: a number before each request, which the reply must repeat (ZMQ_REQ_CORRELATE).

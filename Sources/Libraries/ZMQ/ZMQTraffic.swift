@@ -7,18 +7,29 @@ extension ZMQSocket where Pattern: ZMQSender {
     /// (`counters`). A ROUTER's first frame names the peer.
     /// Throws `closed`, `cancelled`, `timedOut` after `timeout`, and a mandatory ROUTER `noPeer`.
     @inlinable public func send(_ message: ZMQMessage, timeout: Duration? = nil) async throws(ZMQError) {
-        if try trySend(message) { return }
+        if try offer(message) { return }
         try await sendLater(message, timeout: timeout)
     }
 
-    /// A message of one frame.
-    @inlinable public func send(_ frame: [UInt8]) async throws(ZMQError) { try await send(ZMQMessage(frame)) }
+    /// Sends without waiting; false where `send` would wait. Throws as `send` does.
+    public func trySend(_ message: ZMQMessage) throws(ZMQError) -> Bool { try offer(message) }
+}
+
+extension ZMQSocket where Pattern: ZMQFrameSender {
+    /// A message of one frame. Returns, waits and throws as for messages of several.
+    @inlinable public func send(_ frame: [UInt8], timeout: Duration? = nil) async throws(ZMQError) {
+        let message = ZMQMessage(frame)
+        if try offer(message) { return }
+        try await sendLater(message, timeout: timeout)
+    }
 
     /// A message of one frame of UTF-8.
-    @inlinable public func send(_ text: String) async throws(ZMQError) { try await send(ZMQMessage(text)) }
+    @inlinable public func send(_ text: String) async throws(ZMQError) { try await send(Array(text.utf8)) }
 
     /// Sends without waiting; false where `send` would wait. Throws as `send` does.
-    public func trySend(_ message: ZMQMessage) throws(ZMQError) -> Bool {
+    public func trySend(_ frame: [UInt8]) throws(ZMQError) -> Bool { try offer(ZMQMessage(frame)) }
+
+    @usableFromInline func offer(_ message: ZMQMessage) throws(ZMQError) -> Bool {
         switch try core.offer(message) {
         case .sent, .dropped: return true
         case .full: return false
@@ -63,16 +74,23 @@ public struct ZMQMessages: AsyncSequence, Sendable {
         public mutating func next(isolation actor: isolated (any Actor)?) async throws(ZMQError) -> ZMQMessage? { try await take() }
 
         private func take() async throws(ZMQError) -> ZMQMessage? {
-            switch core.take() {
-            case .message(let message, _): return message
-            case .closed: return nil
-            case .nothing: break
-            }
-            do throws(ZMQError) { return try await core.receive().0 } catch {
-                if error == .closed { return nil }
-                throw error
-            }
+            if case .message(let message, _) = core.take() { return message }
+            return try await core.next()?.0
         }
+    }
+}
+
+/// Messages with those they came from, until the socket is closed.
+struct Arrivals: AsyncSequence, Sendable {
+    let core: SocketCore
+
+    func makeAsyncIterator() -> Iterator { Iterator(core: core) }
+
+    struct Iterator: AsyncIteratorProtocol {
+        let core: SocketCore
+
+        mutating func next() async throws(ZMQError) -> (ZMQMessage, PeerName)? { try await core.next() }
+        mutating func next(isolation actor: isolated (any Actor)?) async throws(ZMQError) -> (ZMQMessage, PeerName)? { try await core.next() }
     }
 }
 
@@ -93,29 +111,44 @@ extension ZMQSocket where Pattern: ZMQSubscriber {
 extension SocketCore {
     func deadline(_ timeout: Duration?) -> Instant { timeout.map { loop.currentTime() + $0 } ?? .never }
 
-    /// What is sent to publishers is a prefix's first subscription and its last end: each of them counts its own.
-    func subscribe(to prefix: [UInt8], isOn: Bool) {
-        reading.withLock { reading in
-            if isOn { _ = reading.filter.insert(prefix.span, for: 0) } else { _ = reading.filter.remove(prefix.span, for: 0) }
+    /// What comes next; nil once the socket is closed.
+    func next() async throws(ZMQError) -> (ZMQMessage, PeerName)? {
+        do throws(ZMQError) { return try await receive() } catch {
+            if error == .closed { return nil }
+            throw error
         }
-        let links = shared.withLock { shared -> [InprocLink]? in
-            let times = (shared.state.wanted[prefix] ?? 0) + (isOn ? 1 : -1)
-            guard times >= 0 else { return nil }
-            shared.state.wanted[prefix] = times > 0 ? times : nil
-            return shared.state.peers.compactMap { $0.isLive ? $0.link : nil }
+    }
+
+    /// A prefix, or a DISH's group. Answers false if that changes nothing: the end of what was not wanted, and a group that was joined already.
+    /// Publishers are told of each call: they count a peer's.
+    @discardableResult func subscribe(to prefix: [UInt8], isOn: Bool) -> Bool {
+        let isGroup = type == .dish
+        let links = reading.withLock { reading -> [InprocLink]? in
+            if isOn {
+                if isGroup, reading.filter.wants(whole: prefix.span) { return nil }
+                _ = reading.filter.add(prefix.span, for: 0)
+            } else if reading.filter.remove(prefix.span, for: 0) == .missing {
+                return nil
+            }
+            return shared.withLock { shared in
+                let times = (shared.state.wanted[prefix] ?? 0) + (isOn ? 1 : -1)
+                shared.state.wanted[prefix] = times > 0 ? times : nil
+                return shared.state.peers.compactMap { $0.isLive ? $0.link : nil }
+            }
         }
-        guard let links else { return }
+        guard let links else { return false }
         onLoop { host in host.say(prefix, isOn: isOn) }
         for link in links { link.core.heardSubscription(prefix, isOn: isOn, from: link.peer) }
+        return true
     }
 }
 
 extension ZMQSocket where Pattern == ZMQPub {
     /// Prefixes that peers want, each as often as there are peers that want it.
-    public var subscriptionCount: Int { core.shared.withLock { $0.state.trie.count } }
+    public var subscriptionCount: Int { core.shared.withLock { $0.state.subscriptions.count } }
 }
 
 extension ZMQSocket where Pattern == ZMQXPub {
     /// Prefixes that peers want, each as often as there are peers that want it.
-    public var subscriptionCount: Int { core.shared.withLock { $0.state.trie.count } }
+    public var subscriptionCount: Int { core.shared.withLock { $0.state.subscriptions.count } }
 }

@@ -68,6 +68,8 @@ public struct ZMTPSubscriptions: ~Copyable {
     deinit {}
 
     public var isEmpty: Bool { places.isEmpty }
+    /// Subscriptions, those of the same peer to the same topic as one.
+    public var count: Int { places.count }
     /// Nodes of the tree, its root among them: what subscriptions cost beside their bytes.
     public var nodeCount: Int { nodes.count }
 
@@ -109,16 +111,15 @@ public struct ZMTPSubscriptions: ~Copyable {
         return .last
     }
 
-    /// A peer has gone. `last` is shown each topic that nobody wants any more.
-    public mutating func removeAll(for peer: UInt32, last: (Span<UInt8>) -> Void) {
+    /// A peer has gone. `ended` is shown each of its topics, and what that changed: `last`, or `shared`.
+    public mutating func removeAll(for peer: UInt32, ended: (Span<UInt8>, Change) -> Void) {
         guard Int(peer) < peers.count else { return }
         while peers[Int(peer)].entry != 0 {
-            let entry = peers[Int(peer)].entry, node = entries[entry].node
+            let entry = peers[Int(peer)].entry, node = entries[entry].node, topic = topic(of: node)
             unlink(entry)
-            guard nodes[node].entry == 0 else { continue }
-            let topic = topic(of: node)
-            last(topic.span)
-            prune(node)
+            let isLast = nodes[node].entry == 0
+            ended(topic.span, isLast ? .last : .shared)
+            if isLast { prune(node) }
         }
         peers[Int(peer)].count = 0
     }
@@ -260,18 +261,45 @@ public struct ZMTPSubscriptions: ~Copyable {
 
     /// Appends each peer that wants a message which begins so, once. `first`: the message's first frame.
     public mutating func match(_ first: Span<UInt8>, into found: inout Scratch<UInt32>) {
+        beginMatch()
+        var node = root, at = 0
+        collect(node, into: &found)
+        while at < first.count, nodes[node].children > 0, let next = follow(node, first, at: at) {
+            at += nodes[next].label.count
+            node = next
+            collect(node, into: &found)
+        }
+    }
+
+    /// Appends each peer that wants exactly this, once: a group (RFC 48).
+    public mutating func match(whole group: Span<UInt8>, into found: inout Scratch<UInt32>) {
+        beginMatch()
+        if let node = findNode(group) { collect(node, into: &found) }
+    }
+
+    /// Whether the last match found this peer.
+    public func isMatched(_ peer: UInt32) -> Bool { Int(peer) < peers.count && stamp != 0 && peers[Int(peer)].stamp == stamp }
+
+    /// Whether anybody wants a message which begins so.
+    public func wants(_ first: Span<UInt8>) -> Bool {
+        var node = root, at = 0
+        while nodes[node].entry == 0 {
+            guard at < first.count, nodes[node].children > 0, let next = follow(node, first, at: at) else { return false }
+            at += nodes[next].label.count
+            node = next
+        }
+        return true
+    }
+
+    /// Whether anybody wants exactly this.
+    public func wants(whole group: Span<UInt8>) -> Bool { findNode(group).map { nodes[$0].entry != 0 } ?? false }
+
+    private mutating func beginMatch() {
         if stamp == .max {
             for index in peers.indices { peers[index].stamp = 0 }
             stamp = 0
         }
         stamp += 1
-        var node = root, at = 0
-        collect(node, into: &found)
-        while at < first.count, let next = follow(node, first, at: at) {
-            at += nodes[next].label.count
-            node = next
-            collect(node, into: &found)
-        }
     }
 
     private mutating func collect(_ node: UInt32, into found: inout Scratch<UInt32>) {
