@@ -187,6 +187,8 @@ let package = Package(
         // What Tests/Interop/test_zmq_stream.py and test_zmq_drafts.py talk to.
         .executableTarget(
             name: "interop-zmq-roles", dependencies: ["MartletNet", "MartletZMQ"], path: "Tests/Interop/ZMQRoles", swiftSettings: unsafeRooms),
+        // One socket with any mechanism, which Tests/Interop/test_zmq_security.py and test_zmq_reconnect.py put beside libzmq's.
+        .executableTarget(name: "interop-zmq", dependencies: ["MartletNet", "MartletZMQ"], path: "Tests/Interop/ZMQPeer", swiftSettings: unsafeRooms),
 
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),
         example("01-tcp-echo-server", needs: ["MartletSockets"]),
@@ -242,7 +244,7 @@ let package = Package(
                 "MartletMQTTProtocol",
                 "MartletSockets", "MartletFramingProtocol", "MartletAMQP", "MartletAMQPProtocol",
                 "MartletDeflate", "MartletHTTP", "MartletHTTPProtocol", "MartletTLS", "MartletWebSocket", "MartletWebSocketLayer", "MartletWebSocketProtocol",
-                "MartletZMQ",
+                "MartletZMQ", "MartletZMTPProtocol",
             ]),
         tests(
             "Broker",

@@ -27,11 +27,19 @@ private func keys(_ number: UInt8) -> CurveKeyPair {
 
 private let serverKeys = keys(1), clientKeys = keys(2)
 
-/// Which mechanism, which end, which type: the low bits of an input's first byte.
+/// A server's type and its client's: every type that there is, and a place that serves all.
+private let types: [(server: ZMTPSocketType?, client: ZMTPSocketType)] = [
+    (.router, .dealer), (.xpub, .xsub), (.radio, .dish), (nil, .dealer), (.rep, .req), (.pub, .sub), (.pull, .push), (.pair, .pair),
+    (.server, .client), (.gather, .scatter), (.peer, .peer), (.channel, .channel), (.router, .req), (.rep, .dealer), (.dealer, .dealer), (.router, .router),
+    (.sub, .pub), (.xsub, .xpub), (.push, .pull), (.dish, .radio), (.req, .rep), (.dealer, .router), (.client, .server), (.scatter, .gather),
+    (nil, .sub), (nil, .xpub), (nil, .req), (nil, .push), (nil, .radio), (nil, .dish), (.xpub, .sub), (.pub, .xsub),
+]
+
+/// An input's first byte: which mechanism (2 bits), which end (the fifth), which of the types (the others).
 struct FuzzEnd {
     let bits: UInt8
     let isServer: Bool
-    var isOverWebSocket: Bool { bits & 32 != 0 }
+    var isOverWebSocket = false
 
     func machine() -> ZMTPMachine {
         let security: ZMTPSecurity =
@@ -40,8 +48,8 @@ struct FuzzEnd {
             case 3: isServer ? .curveServer(serverKeys) : .curveClient(clientKeys, server: serverKeys.publicKey)
             default: .null
             }
-        let types: [ZMTPSocketType?] = isServer ? [.router, .xpub, .radio, nil] : [.dealer, .xsub, .dish, .dealer]
-        let configuration = ZMTPConfiguration(types[Int(bits >> 2 & 3)], security: security, asksForNull: bits & 3 == 1 && isServer, limits: limits)
+        let pair = types[Int(bits >> 2 & 3) + 4 * Int(bits >> 5)]
+        let configuration = ZMTPConfiguration(isServer ? pair.server : pair.client, security: security, asksForNull: bits & 3 == 1 && isServer, limits: limits)
         guard isOverWebSocket else { return ZMTPMachine(configuration, seed: seed(isServer ? 3 : 4), now: Instant(nanoseconds: 0)) }
         let way: ZMTPWebSocket = isServer ? .server(path: "/", origins: .sameHost) : .client(host: "a", target: "/", secret: SIMD4(1, 2, 3, 4))
         return ZMTPMachine(configuration, over: way, seed: seed(isServer ? 3 : 4), now: Instant(nanoseconds: 0))

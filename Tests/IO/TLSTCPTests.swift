@@ -2,7 +2,7 @@ import MartletSockets
 import Testing
 
 /// TCP's `tls:` with real handshakes over loopback. One after the other: a client keeps one session for a server name, whatever the port.
-@Suite(.serialized, .timeLimit(.minutes(1))) struct TLSTCPTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct TLSTCPTests {
     private let certificates = TestCertificates.shared
 
     private func client() -> TLSClientOptions {

@@ -4,6 +4,7 @@ import ctypes
 import ctypes.util
 import itertools
 import os
+import threading
 
 import zmq
 
@@ -16,6 +17,23 @@ OPTIONS = {
     "rcvtimeo": zmq.RCVTIMEO,
     "sndtimeo": zmq.SNDTIMEO,
     "ipv6": zmq.IPV6,
+    "plain_server": zmq.PLAIN_SERVER,
+    "plain_username": zmq.PLAIN_USERNAME,
+    "plain_password": zmq.PLAIN_PASSWORD,
+    "curve_server": zmq.CURVE_SERVER,
+    "curve_serverkey": zmq.CURVE_SERVERKEY,
+    "curve_publickey": zmq.CURVE_PUBLICKEY,
+    "curve_secretkey": zmq.CURVE_SECRETKEY,
+    "sndhwm": zmq.SNDHWM,
+    "rcvhwm": zmq.RCVHWM,
+    "reconnect_ivl": zmq.RECONNECT_IVL,
+    "req_relaxed": zmq.REQ_RELAXED,
+    "req_correlate": zmq.REQ_CORRELATE,
+    # Of its drafts.
+    "wss_key": 103,
+    "wss_certificate": 104,
+    "wss_trust": 105,
+    "wss_hostname": 106,
 }
 _numbers = itertools.count(1)
 SECONDS = 20
@@ -70,13 +88,14 @@ class PyZMQ(Peer):
 class LibZMQ(Peer):
     """Without libzmq3-dev's library it cannot be made."""
 
+    _name = "libzmq.so.5"
     _library = None
     _context = None
 
     @classmethod
     def version(cls):
         if cls._library is None:
-            cls._library = library = ctypes.CDLL("libzmq.so.5", use_errno=True)
+            cls._library = library = ctypes.CDLL(cls._name, use_errno=True)
             for name in ("zmq_ctx_new", "zmq_socket", "zmq_strerror"):
                 getattr(library, name).restype = ctypes.c_void_p
             cls._context = ctypes.c_void_p(library.zmq_ctx_new())
@@ -92,6 +111,7 @@ class LibZMQ(Peer):
 
     def _open(self, kind):
         self.version()
+        self._area = ctypes.create_string_buffer(1 << 20)
         self.socket = ctypes.c_void_p(self._library.zmq_socket(self._context, TYPES[kind]))
 
     def set(self, name, value):
@@ -114,9 +134,8 @@ class LibZMQ(Peer):
     def receive(self):
         frames = []
         while True:
-            buffer = ctypes.create_string_buffer(1 << 20)
-            count = self._call("zmq_recv", buffer, ctypes.c_size_t(len(buffer)), 0)
-            frames.append(buffer.raw[:count])
+            count = self._call("zmq_recv", self._area, ctypes.c_size_t(len(self._area)), 0)
+            frames.append(ctypes.string_at(self._area, count))
             more, size = ctypes.c_int(), ctypes.c_size_t(4)
             self._call("zmq_getsockopt", zmq.RCVMORE, ctypes.byref(more), ctypes.byref(size))
             if not more.value:
@@ -131,10 +150,43 @@ class LibZMQ(Peer):
         self._call("zmq_close")
 
 
+class Gate:
+    """RFC 27's handler of one libzmq: lets in a user and a key, and nobody else."""
+
+    def __init__(self, peer, user=b"ann", password=b"secret", key=b""):
+        self._known = {b"PLAIN": [user, password], b"CURVE": [key], b"NULL": []}
+        self._socket = peer("rep", rcvtimeo=50)
+        self._socket.bind("inproc://zeromq.zap.01")
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        while not self._ends.is_set():
+            try:
+                version, number, _, _, _, mechanism, *credentials = self._socket.receive()
+            except (OSError, zmq.Again):
+                continue
+            answer = [b"200", b"OK"] if credentials == self._known[mechanism] else [b"400", b"No"]
+            self._socket.send(version, number, *answer, b"", b"")
+        self._socket.close()
+
+    def close(self):
+        self._ends.set()
+        self._thread.join()
+
+
+class Drafts(LibZMQ):
+    """A libzmq with its drafts, which no distribution packages; WebSocket is one of them. MARTLET_LIBZMQ_DRAFTS names the library."""
+
+    _name = os.environ.get("MARTLET_LIBZMQ_DRAFTS")
+    _library = _context = None
+
+
 PEERS = {"pyzmq": PyZMQ, "libzmq": LibZMQ}
 
 
 def wildcard(transport, folder):
     """Where to bind, so that nobody else is there."""
     number = next(_numbers)
-    return {"tcp": "tcp://127.0.0.1:*", "tcp6": "tcp://[::1]:*", "ipc": f"ipc://{folder}/{number}.sock", "abstract": f"ipc://@martlet-{os.getpid()}-{number}"}[transport]
+    return {"tcp": "tcp://127.0.0.1:*", "tcp6": "tcp://[::1]:*", "ipc": f"ipc://{folder}/{number}.sock", "ws": "ws://127.0.0.1:*/zeromq", "wss": "wss://127.0.0.1:*/zeromq", "abstract": f"ipc://@martlet-{os.getpid()}-{number}"}[transport]

@@ -5,7 +5,7 @@ import Testing
 @testable import MartletAMQP
 
 /// The client against a server machine, in memory and on a virtual clock: what one connection does.
-@MainActor @Suite(.timeLimit(.minutes(5))) struct AMQPClientTests {
+@MainActor @Suite(.timeLimit(.minutes(10))) struct AMQPClientTests {
     private let server = AMQPScriptedServer()
 
     private func failure<Result>(_ result: Swift.Result<Result, any Error>?) -> AMQPError? {

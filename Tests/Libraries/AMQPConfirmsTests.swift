@@ -4,7 +4,7 @@ import Testing
 @testable import MartletAMQP
 
 /// Which publish a confirm, a nack and a return are about: no connection.
-@Suite(.timeLimit(.minutes(5))) struct AMQPConfirmsTests {
+@Suite(.timeLimit(.minutes(10))) struct AMQPConfirmsTests {
     private var confirms = AMQPConfirms()
     private var completions = AMQPCompletions()
     private var replies: [AMQPReply<Void>] = []

@@ -5,7 +5,7 @@ import Testing
 @testable import MartletAMQP
 
 /// Consuming, and what ends a channel: in memory, on a virtual clock.
-@MainActor @Suite(.timeLimit(.minutes(5))) struct AMQPConsumerTests {
+@MainActor @Suite(.timeLimit(.minutes(10))) struct AMQPConsumerTests {
     private let server = AMQPScriptedServer()
 
     private func failure<Result>(_ result: Swift.Result<Result, any Error>?) -> AMQPError? {

@@ -4,7 +4,7 @@ import Testing
 @testable import MartletAMQP
 
 /// What outlives a connection: topology, channels, consumers, what is under way. In memory, on a virtual clock.
-@MainActor @Suite(.timeLimit(.minutes(5))) struct AMQPReconnectTests {
+@MainActor @Suite(.timeLimit(.minutes(10))) struct AMQPReconnectTests {
     private let server = AMQPScriptedServer()
 
     private var options: AMQPConnectionOptions {

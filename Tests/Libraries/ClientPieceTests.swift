@@ -2,7 +2,7 @@ import MartletClient
 import Testing
 
 /// What the clients share.
-@Suite(.timeLimit(.minutes(5))) struct ClientPieceTests {
+@Suite(.timeLimit(.minutes(10))) struct ClientPieceTests {
     enum Failure: ClientFailure, Equatable { case cancelled, other }
     final class Body {}
 

@@ -9,6 +9,7 @@ final class CuttingProxy: Sendable {
     private struct Open: Sendable {
         var descriptors: [Int32] = []
         var hasEnded = false
+        var muted: Set<Int32> = []
     }
     private let open = Mutex(Open())
 
@@ -55,16 +56,17 @@ final class CuttingProxy: Sendable {
                 cut()
                 continue
             }
-            Thread.detachNewThread { Self.copy(client, server) }
-            Thread.detachNewThread { Self.copy(server, client) }
+            Thread.detachNewThread { [self] in copy(client, server) }
+            Thread.detachNewThread { [self] in copy(server, client) }
         }
     }
 
-    private static func copy(_ from: Int32, _ to: Int32) {
+    private func copy(_ from: Int32, _ to: Int32) {
         var buffer = [UInt8](repeating: 0, count: 4_096)
         while true {
             let count = recv(from, &buffer, buffer.count, 0)
             guard count > 0 else { break }
+            if open.withLock({ $0.muted.contains(from) }) { continue }
             var sent = 0
             while sent < count {
                 let written = buffer.withUnsafeBytes { send(to, $0.baseAddress! + sent, count - sent, Int32(MSG_NOSIGNAL)) }
@@ -74,6 +76,9 @@ final class CuttingProxy: Sendable {
         }
         shutdown(to, Int32(SHUT_RDWR))
     }
+
+    /// Lets nothing more through the connections there are, and ends none of them.
+    func mute() { open.withLock { $0.muted.formUnion($0.descriptors) } }
 
     /// How often somebody connected.
     var connectionCount: Int { open.withLock { $0.descriptors.count / 2 } }

@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 /// Content in both directions, piece by piece, and what becomes of it when one side does not keep its word.
-@Suite(.timeLimit(.minutes(1))) struct HTTPBodyTests {
+@Suite(.timeLimit(.minutes(10))) struct HTTPBodyTests {
     @Test func `content counted and in chunks comes whole`() async throws {
         let sizes = try await withHTTPServer {
             .text("\(try await $0.body.collect(max: 20 << 20).count)")
@@ -169,7 +169,7 @@ import Testing
 }
 
 /// What stands before and behind a message's usual parts.
-@Suite(.timeLimit(.minutes(1))) struct HTTPAroundTests {
+@Suite(.timeLimit(.minutes(10))) struct HTTPAroundTests {
     @Test func `trailers are there once the content was read`() async throws {
         let answers = try await withHTTPServer { request in
             let before = request.body.trailers.isEmpty

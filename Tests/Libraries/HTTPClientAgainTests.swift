@@ -5,7 +5,7 @@ import Testing
 @testable import MartletHTTP
 
 /// Redirects and retries: what is sent again, how it changes on the way, and what never is.
-@Suite(.timeLimit(.minutes(1))) struct HTTPClientAgainTests {
+@Suite(.timeLimit(.minutes(10))) struct HTTPClientAgainTests {
     /// "/301/POST" redirects to "/", which says what arrived.
     private static let redirecting: HTTPHandler = { request in
         let content = String(decoding: try await request.body.collect(), as: UTF8.self)

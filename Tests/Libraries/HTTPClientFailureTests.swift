@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 /// The client against servers that are slow, gone or talk nonsense.
-@Suite(.timeLimit(.minutes(1))) struct HTTPClientFailureTests {
+@Suite(.timeLimit(.minutes(10))) struct HTTPClientFailureTests {
     private static let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
     @Test func `nobody listens: refused, with the place in the sentence`() async throws {

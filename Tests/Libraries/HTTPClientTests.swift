@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 /// The client against our own server: what is sent arrives, what is answered comes back, and connections are used again.
-@Suite(.timeLimit(.minutes(1))) struct HTTPClientTests {
+@Suite(.timeLimit(.minutes(10))) struct HTTPClientTests {
     @Test func `methods, fields and content arrive, and the answer comes back`() async throws {
         let (answers, status, missing) = try await withHTTPServer { request in
             if request.path == "/none" { throw HTTPFailure.notFound("no such thing") }

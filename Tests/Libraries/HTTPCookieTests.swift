@@ -3,7 +3,7 @@ import Testing
 @testable import MartletHTTP
 
 /// The cookie jar, and the transport in the process.
-@Suite(.timeLimit(.minutes(1))) struct HTTPCookieTests {
+@Suite(.timeLimit(.minutes(10))) struct HTTPCookieTests {
     @Test(
         arguments: [
             ("a=1", "http://h.example/x/y", "http://h.example/x/z", "a=1"), ("a=1", "http://h.example/x/y", "http://h.example/", nil),

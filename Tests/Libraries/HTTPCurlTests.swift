@@ -3,7 +3,7 @@ import MartletHTTP
 import Testing
 
 /// The server with curl at the other end: plain, TLS, Unix sockets.
-@Suite(.timeLimit(.minutes(1))) final class HTTPCurlTests: Sendable {
+@Suite(.timeLimit(.minutes(10))) final class HTTPCurlTests: Sendable {
     private let folder = FileManager.default.temporaryDirectory.appendingPathComponent("martlet-curl-\(UUID().uuidString)").path
 
     init() throws { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) }

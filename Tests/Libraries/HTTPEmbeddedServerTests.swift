@@ -46,7 +46,7 @@ private final class OwnLoop: Sendable {
     }
 }
 
-@Suite(.timeLimit(.minutes(1))) struct HTTPEmbeddedServerTests {
+@Suite(.timeLimit(.minutes(10))) struct HTTPEmbeddedServerTests {
     private static var router: HTTPRouter {
         var router = HTTPRouter()
         router.get("/hello") { _ in .text("hello") }

@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 /// How a server ends.
-@Suite(.timeLimit(.minutes(1))) struct HTTPEndTests {
+@Suite(.timeLimit(.minutes(10))) struct HTTPEndTests {
     /// Begins a server, has `body` use it, cancels it, and tells how long its end took, and what `after` saw meanwhile.
     private func end<Result: Sendable>(
         options: HTTPServerOptions = HTTPServerOptions(), _ handler: @escaping HTTPHandler,

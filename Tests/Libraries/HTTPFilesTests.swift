@@ -5,7 +5,7 @@ import Testing
 @testable import MartletHTTP
 
 /// Files over HTTP: what is served, what is not, and of which part.
-@Suite(.timeLimit(.minutes(1))) final class HTTPFilesTests {
+@Suite(.timeLimit(.minutes(10))) final class HTTPFilesTests {
     private let folder = FileManager.default.temporaryDirectory.appendingPathComponent("martlet-http-\(UUID().uuidString)").path
     private let large: [UInt8] = {
         let piece = (0..<4_099).map { UInt8(truncatingIfNeeded: $0 &* 7) }

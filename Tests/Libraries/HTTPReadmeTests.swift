@@ -2,7 +2,7 @@ import MartletHTTP
 import Testing
 
 /// The README's code about HTTP, as it stands there, but for the place (`Tests/Interop/test_examples.py` compares them).
-@Suite(.timeLimit(.minutes(1))) struct HTTPReadmeTests {
+@Suite(.timeLimit(.minutes(10))) struct HTTPReadmeTests {
     private let origin = "http+unix://@martlet-readme-\(UInt64.random(in: 0...UInt64.max)):"
 
     private func serve(_ ready: AsyncStream<Void>.Continuation) async throws {

@@ -2,7 +2,7 @@ import MartletHTTP
 import Testing
 
 /// Which handler a path leads to.
-@Suite(.timeLimit(.minutes(1))) struct HTTPRouterTests {
+@Suite(.timeLimit(.minutes(10))) struct HTTPRouterTests {
     private static let router: HTTPRouter = {
         var router = HTTPRouter()
         router.get("/") { _ in .text("root") }

@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 /// The HTTP server over loopback, with a peer that writes what it wants.
-@Suite(.timeLimit(.minutes(1))) struct HTTPServerTests {
+@Suite(.timeLimit(.minutes(10))) struct HTTPServerTests {
     private static let hello: HTTPHandler = { _ in .text("hello") }
 
     @Test func `a request is answered, and the connection goes on`() async throws {

@@ -5,7 +5,7 @@ import MartletSockets
 import Testing
 
 /// This client and this server over TLS.
-@Suite(.timeLimit(.minutes(1))) final class HTTPTLSTests: Sendable {
+@Suite(.timeLimit(.minutes(10))) final class HTTPTLSTests: Sendable {
     private let folder = FileManager.default.temporaryDirectory.appendingPathComponent("martlet-https-\(UUID().uuidString)").path
 
     init() throws { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) }

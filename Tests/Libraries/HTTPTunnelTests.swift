@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 
 /// Connections that go on in another protocol, on both sides.
-@Suite(.timeLimit(.minutes(1))) struct HTTPTunnelTests {
+@Suite(.timeLimit(.minutes(10))) struct HTTPTunnelTests {
     private static let echo: HTTPTunnel.Body = { tunnel in
         for try await piece in tunnel.inbound { try await tunnel.write(piece) }
     }
@@ -313,7 +313,7 @@ import Testing
 }
 
 /// A tunnel that a channel takes over, as a gateway does.
-@Suite(.timeLimit(.minutes(1))) struct HTTPHandOverTests {
+@Suite(.timeLimit(.minutes(10))) struct HTTPHandOverTests {
     /// Answers each byte with the next one.
     private final class Next: Channel {
         override func receive(_ bytes: Span<UInt8>, on loop: EventLoop) -> Int {

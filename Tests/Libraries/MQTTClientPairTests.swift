@@ -7,7 +7,7 @@ import Testing
 @testable import MartletMQTT
 
 /// The client against a server machine, in memory and on a virtual clock.
-@MainActor @Suite(.timeLimit(.minutes(1))) struct MQTTClientPairTests {
+@MainActor @Suite(.timeLimit(.minutes(10))) struct MQTTClientPairTests {
     private let server = ScriptedServer()
 
     private func failure<Result>(_ result: Swift.Result<Result, any Error>?) -> MQTTClientError? {

@@ -5,7 +5,7 @@ import Testing
 @testable import MartletMQTT
 
 /// What MQTT 5 adds to messages, connections and subscriptions. In memory.
-@MainActor @Suite(.timeLimit(.minutes(1))) struct MQTTFeatureTests {
+@MainActor @Suite(.timeLimit(.minutes(10))) struct MQTTFeatureTests {
     private let server = ScriptedServer()
 
     private func failure<Result>(_ result: Swift.Result<Result, any Error>?) -> MQTTClientError? {

@@ -4,7 +4,7 @@ import Testing
 @testable import MartletMQTT
 
 /// Connections that break under load, against Debian's mosquitto behind a proxy that cuts them.
-@Suite(.enabled(if: MosquittoServer.isInstalled, "\(MosquittoServer.path) is not installed"), .timeLimit(.minutes(1)))
+@Suite(.enabled(if: MosquittoServer.isInstalled, "\(MosquittoServer.path) is not installed"), .timeLimit(.minutes(10)))
 struct MQTTMosquittoReconnectTests {
     private func options(_ version: MQTTVersion, keepsSession: Bool = true) -> MQTTClientOptions {
         var options = MQTTClientOptions()

@@ -4,7 +4,7 @@ import Testing
 @testable import MartletMQTT
 
 /// The client against Debian's mosquitto.
-@Suite(.enabled(if: MosquittoServer.isInstalled, "\(MosquittoServer.path) is not installed"), .timeLimit(.minutes(2)))
+@Suite(.enabled(if: MosquittoServer.isInstalled, "\(MosquittoServer.path) is not installed"), .timeLimit(.minutes(10)))
 struct MQTTMosquittoTests {
     static let versions: [MQTTVersion] = [.v3_1_1, .v5]
 

@@ -5,7 +5,7 @@ import Testing
 @testable import MartletMQTT
 
 /// What outlives a connection: sessions, subscriptions, what is under way. In memory, on a virtual clock.
-@MainActor @Suite(.timeLimit(.minutes(1))) struct MQTTReconnectTests {
+@MainActor @Suite(.timeLimit(.minutes(10))) struct MQTTReconnectTests {
     private let server = ScriptedServer()
 
     private var options: MQTTClientOptions {

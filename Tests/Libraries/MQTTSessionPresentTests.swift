@@ -4,7 +4,7 @@ import Testing
 @testable import MartletMQTT
 
 /// What a client does about a session that it does not have.
-@MainActor @Suite(.timeLimit(.minutes(1))) struct MQTTSessionPresentTests {
+@MainActor @Suite(.timeLimit(.minutes(10))) struct MQTTSessionPresentTests {
     private let server = ScriptedServer()
 
     @Test(arguments: [MQTTVersion.v3_1_1, .v5])

@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 /// How connections end, and what waits for them, over loopback.
-@Suite(.timeLimit(.minutes(2))) struct TCPEndTests {
+@Suite(.timeLimit(.minutes(10))) struct TCPEndTests {
     private static let size = 10 << 20
 
     /// A pattern of 4 KiB and a bit, so that a piece that is lost, doubled or elsewhere shows.

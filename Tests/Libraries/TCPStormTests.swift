@@ -3,7 +3,7 @@ import MartletSockets
 import Testing
 
 /// Nothing is left behind: descriptors, memory, bytes. What counts them has a process of its own, since other suites run in this one.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct TCPStormTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct TCPStormTests {
     static var descriptorCount: Int {
         guard let directory = opendir("/proc/self/fd") else { return .max }
         defer { closedir(directory) }

@@ -2,7 +2,7 @@ import MartletSockets
 import Testing
 
 /// TCP over loopback: a server in a task, and clients beside it.
-@Suite(.timeLimit(.minutes(1))) struct TCPTests {
+@Suite(.timeLimit(.minutes(10))) struct TCPTests {
     @Test func `an echo server gives back what it is sent, and the end after it`() async throws {
         try await withEchoServer { address in
             let answer = try await TCP.withConnection(to: address) { connection in

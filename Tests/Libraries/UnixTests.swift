@@ -2,7 +2,7 @@ import Glibc
 import MartletSockets
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct UnixTests {
+@Suite(.timeLimit(.minutes(10))) struct UnixTests {
     /// Runs `body` beside an echo server on `path` that first says who it is talking to.
     private func withServer(on path: String, _ body: (String) async throws -> Void) async throws {
         let (addresses, ready) = AsyncStream.makeStream(of: SocketAddress.self)

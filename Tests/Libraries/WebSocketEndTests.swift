@@ -5,7 +5,7 @@ import Synchronization
 import Testing
 
 /// How connections end, by this side, the peer, the server's end, and by what breaks the rules.
-@Suite(.timeLimit(.minutes(1))) struct WebSocketEndTests {
+@Suite(.timeLimit(.minutes(10))) struct WebSocketEndTests {
     private static func place(_ url: String) -> String { String(url.dropFirst(5).dropLast()) }
 
     /// Answers late, so that a Close that did not wait would be first.
@@ -252,7 +252,7 @@ import Testing
 }
 
 /// A server that a client cannot follow.
-@Suite(.timeLimit(.minutes(1))) struct WebSocketClientEndTests {
+@Suite(.timeLimit(.minutes(10))) struct WebSocketClientEndTests {
     @Test(arguments: [([0x88, 0x02, 0x03, 0xE8] as [UInt8], 1000), ([0xB1, 0x00], 1002), ([0x81, 0x01, 0xFF], 1007)])
     func `a client, too, answers what came before an end before it says its own Close`(end: [UInt8], code: Int) async throws {
         let heard = Told<[Int]>()

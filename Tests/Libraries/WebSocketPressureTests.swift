@@ -5,7 +5,7 @@ import Synchronization
 import Testing
 
 /// Sides that do not read: what is sent waits in bounded memory, and is all there when they do.
-@Suite(.timeLimit(.minutes(2))) struct WebSocketPressureTests {
+@Suite(.timeLimit(.minutes(10))) struct WebSocketPressureTests {
     private static func place(_ url: String) -> String { String(url.dropFirst(5).dropLast()) }
     /// Sockets with little room, so that what does not leave is in this process.
     private static var narrow: StreamOptions {

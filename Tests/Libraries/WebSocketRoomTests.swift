@@ -4,7 +4,7 @@ import MartletWebSocket
 import Testing
 
 /// Rooms: one message to all members, on one loop and on several, and members that take too little.
-@Suite(.timeLimit(.minutes(1))) struct WebSocketRoomTests {
+@Suite(.timeLimit(.minutes(10))) struct WebSocketRoomTests {
     private static func place(_ url: String) -> String { String(url.dropFirst(5).dropLast()) }
     private static var narrow: StreamOptions {
         var options = StreamOptions()

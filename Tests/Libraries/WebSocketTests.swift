@@ -4,7 +4,7 @@ import MartletWebSocket
 import Testing
 
 /// This client and this server.
-@Suite(.timeLimit(.minutes(1))) struct WebSocketTests {
+@Suite(.timeLimit(.minutes(10))) struct WebSocketTests {
     private static let sizes = [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 20]
 
     @Test(arguments: [false, true], [false, true])

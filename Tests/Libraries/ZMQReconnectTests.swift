@@ -1,3 +1,4 @@
+import Foundation
 import MartletZMQ
 import Synchronization
 import Testing
@@ -55,7 +56,7 @@ import Testing
                 try await Task.sleep(for: .milliseconds(5))
             }
         }
-        try await cut(proxy, times: 100) { received.load(ordering: .relaxed) }
+        try await cut(proxy, times: cuts) { received.load(ordering: .relaxed) }
         hasEnough.store(true, ordering: .relaxed)
         try await receiving.value
         await push.close()
@@ -63,6 +64,48 @@ import Testing
         try? await sending.value
         #expect(push.counters.handshakes > 10 && received.load(ordering: .relaxed) > 100)
     }
+
+    /// `ZMQ_CUTS`: how often, 100 unless told.
+    private var cuts: Int { ProcessInfo.processInfo.environment["ZMQ_CUTS"].flatMap { Int($0) } ?? 100 }
+
+    @Test func `each message leaves once, and all that was passed on arrives: what is lost is counted exactly`() async throws {
+        let pull = ZMQSocket(.pull)
+        var options = eager
+        options.linger = .seconds(60)
+        let push = ZMQSocket(.push, options: options)
+        let port = try #require(try await pull.bind("tcp://127.0.0.1:*").description.split(separator: ":").last.flatMap { UInt16($0) })
+        // A third in the handshake, a third among few messages, a third behind what the buffers hold.
+        let budgets = (0..<cuts).map { Int.random(in: [1...100, 100...4_000, 4_000...400_000][$0 % 3]) }
+        let relay = try CountingRelay(to: port, cutAfter: budgets)
+        try push.connect("tcp://127.0.0.1:\(relay.port)")
+        let receiving = Task {
+            var received: [String] = []
+            while true {
+                let text = try await pull.receive().text
+                if text == "end" { return received }
+                received.append(String(text.prefix { $0 != " " }))
+            }
+        }
+        var sent = 0
+        while relay.seen.cuts < cuts {
+            try await push.send(ZMQMessage("\(sent) " + String(repeating: "x", count: sent % 3_000)))
+            sent += 1
+        }
+        try await push.send("end")
+        let received = try await receiving.value
+        await push.close()
+        try await ZMQSocketTests.until { relay.seen.left.last == Array("end".utf8) }
+        await pull.close()
+        relay.end()
+        let seen = relay.seen
+        let left = seen.left.dropLast().map { number(of: $0) }, passed = seen.passed.dropLast().map { number(of: $0) }
+        // All of them left, each once and in the order of the sends: what a cut has kept back goes first on the next connection.
+        #expect(left == (0..<sent).map { "\($0)" })
+        #expect(Set(passed) == Set(received) && passed.count == received.count)
+        #expect(push.counters.droppedUnsent == 0 && push.counters.sent == UInt64(received.count + (left.count - passed.count) + 1))
+    }
+
+    private func number(of message: [UInt8]) -> String { String(decoding: message.prefix { $0 != UInt8(ascii: " ") }, as: UTF8.self) }
 
     @Test func `requests over many cuts: each has its own reply or fails, and can be sent again`() async throws {
         let rep = ZMQSocket(.rep), req = ZMQSocket(.req, options: eager)
@@ -85,7 +128,7 @@ import Testing
             }
             return lost
         }
-        try await cut(proxy, times: 100) { answered.load(ordering: .relaxed) }
+        try await cut(proxy, times: cuts) { answered.load(ordering: .relaxed) }
         hasEnough.store(true, ordering: .relaxed)
         _ = await asking.value
         serving.cancel()

@@ -22,7 +22,7 @@ import Testing
 
     /// Waits for a condition, which has to come.
     static func until(_ condition: () -> Bool) async throws {
-        let end = ContinuousClock.now + .seconds(60)
+        let end = ContinuousClock.now + .seconds(300)
         while !condition() {
             try #require(ContinuousClock.now < end)
             try await Task.sleep(for: .milliseconds(2))

@@ -78,6 +78,22 @@ struct Inbox: Sendable {
         (wholeMarks, wholeBytes, count, handedBytes) = (0, 0, 0, 0)
     }
 
+    /// Drops all messages but the last; none may go on behind it. Answers how many those were.
+    mutating func keepLast() -> Int {
+        guard count > 1 else { return 0 }
+        let isHanded = marks[wholeMarks - 1].isHanded, dropped = count - 1
+        var first = wholeMarks - 1
+        while first > 0, marks[first - 1].hasMore { first -= 1 }
+        let cut = first > 0 ? Int(marks[first - 1].end) : 0
+        bytes.removeFirst(cut)
+        marks.removeFirst(first)
+        for index in marks.indices { marks[index].end -= UInt32(truncatingIfNeeded: cut) }
+        handed.removeFirst(isHanded ? handed.count - 1 : handed.count)
+        (wholeMarks, wholeBytes, count) = (marks.count, bytes.count, 1)
+        handedBytes = handed.reduce(0) { $0 + $1.byteCount }
+        return dropped
+    }
+
     mutating func removeAll() {
         bytes.removeAll(keepingCapacity: bytes.capacity <= 1 << 20)
         marks.removeAll(keepingCapacity: true)

@@ -82,11 +82,13 @@ class PeerChannel: Channel {
             answer(credentials.owned(in: machine.content(in: bytes)), &machine, on: loop)
         case .ready(let metadata):
             let identity = machine.content(in: bytes).at(metadata.identity).array
-            guard core.change({ [peer] in $0.state.connected(peer.index, identity: identity) }) else {
+            let (isIn, dispossessed) = core.change { [peer] in ($0.state.connected(peer.index, identity: identity), $0.state.dispossessed.take()) }
+            guard isIn else {
                 failure = "its routing id is in use"
                 loop.finish(self, .refused("its routing id is in use"))
                 return false
             }
+            if let dispossessed { host.drop(dispossessed) }
             isReady = true
             justBecameReady = true
         case .subscribe(let topic): return subscribe(machine.content(in: bytes).at(topic), isOn: true, on: loop)

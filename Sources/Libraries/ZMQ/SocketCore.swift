@@ -13,6 +13,7 @@ final class SocketCore: Sendable {
         var state: SocketState
         /// The loop was told to look at the outboxes.
         var isLoopTold = false
+        var rhythm = PumpRhythm()
         /// Who waits for a message, and who for room: whoever is woken looks again.
         var readers: [Once<Void>] = []
         var writers: [Once<Void>] = []
@@ -102,10 +103,7 @@ final class SocketCore: Sendable {
         let (outcome, link) = shared.withLock { shared -> (SocketState.Outcome?, InprocLink?) in
             if shared.isClosing { return (nil, nil) }
             let outcome = choose(&shared)
-            if shared.state.unpumpedBytes > 0, !shared.isLoopTold {
-                shared.isLoopTold = true
-                tells = true
-            }
+            tells = shared.isToTell(outcome)
             guard let link = shared.state.delivery else { return (outcome, nil) }
             shared.state.delivery = nil
             if !shared.state.deliveries.isEmpty { swap(&more, &shared.state.deliveries) }
@@ -121,7 +119,7 @@ final class SocketCore: Sendable {
     }
 
     private func tellLoop() {
-        if loop.isCurrent { ZMQTenant.on(loop)?.note(self) } else { loop.execute { [self] _ in host.pump() } }
+        if loop.isCurrent { ZMQTenant.on(loop)?.note(self) } else { loop.execute { [self] _ in host.pumpWhenTold() } }
     }
 
     /// Waits for room, until the deadline.
@@ -147,13 +145,16 @@ final class SocketCore: Sendable {
     }
 
     /// Until somebody wakes it. The flag of a cancelled task is set before its handler wakes.
-    private func sleep(on once: Once<Void>, until deadline: Instant) async throws(ZMQError) {
+    ///
+    /// On the caller's actor: a closure that is not told so would leave it to wait, and the task would change its thread three times a wake-up.
+    private func sleep(on once: Once<Void>, until deadline: Instant, isolation: isolated (any Actor)? = #isolation) async throws(ZMQError) {
         var clock: PauseTimer?
         if deadline != .never {
             if loop.currentTime() >= deadline { throw .timedOut }
             clock = PauseTimer(until: deadline, on: loop) { once.resume(returning: ()) }
         }
         await withTaskCancellationHandler {
+            _ = isolation
             await once.wait()
         } onCancel: {
             once.resume(returning: ())
@@ -296,15 +297,17 @@ final class SocketCore: Sendable {
         }
     }
 
-    /// The loop looks at the outboxes: answers those that were empty before.
-    func takeFilled() -> [Int] {
+    /// The loop looks at the outboxes: answers those that were empty before, and what its rhythm says of the number of messages.
+    func takeFilled(_ rhythm: (inout PumpRhythm, Int) -> Bool) -> (filled: [Int], goesOn: Bool) {
         shared.withLock { shared in
             var filled: [Int] = []
             swap(&filled, &shared.state.filled)
+            let goesOn = rhythm(&shared.rhythm, shared.state.unpumpedCount)
             shared.isLoopTold = false
             shared.state.unpumped = 0
+            shared.state.unpumpedCount = 0
             shared.state.unpumpedBytes = 0
-            return filled
+            return (filled, goesOn)
         }
     }
 
@@ -335,6 +338,14 @@ extension SocketCore.Shared {
             state.dropUnsent(to: peer)
         }
         state.disconnected(peer.index)
+    }
+
+    /// Whether the loop is to be told of what lies in the outboxes: once until it looks, and in a stream only when somebody has to wait for it.
+    @inline(__always) mutating func isToTell(_ outcome: SocketState.Outcome) -> Bool {
+        guard state.unpumpedBytes > 0, !isLoopTold else { return false }
+        guard !rhythm.isStreaming || outcome == .full || state.isHeapLarge else { return false }
+        isLoopTold = true
+        return true
     }
 
     mutating func takeWriters() -> [Once<Void>] {

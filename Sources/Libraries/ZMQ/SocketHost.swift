@@ -18,6 +18,7 @@ final class SocketHost {
     private var shared: ZMTPConfiguration?
     private var ending: (@Sendable () -> Void)?
     private var endClock: PauseClock?
+    private var pumpClock: PumpClock?
 
     init(on loop: EventLoop) { self.loop = loop }
 
@@ -161,10 +162,22 @@ final class SocketHost {
     }
 
     /// Looks at every outbox that something was put into.
-    func pump() {
-        guard let core else { return }
-        for index in core.takeFilled() { channels[index]?.pump() }
+    func pump() { look { _, _ in false } }
+
+    /// The same, because another thread has put something there.
+    func pumpWhenTold() {
+        guard look({ $0.told($1) }) else { return }
+        let clock = pumpClock ?? PumpClock(on: loop) { [unowned self] in look { $0.looked($1) } }
+        pumpClock = clock
+        clock.begin(on: loop)
+    }
+
+    @discardableResult private func look(_ rhythm: (inout PumpRhythm, Int) -> Bool) -> Bool {
+        guard let core else { return false }
+        let (filled, goesOn) = core.takeFilled(rhythm)
+        for index in filled { channels[index]?.pump() }
         core.wakeWriters()
+        return goesOn
     }
 
     func resumeReading(_ peers: [PeerName]) {
@@ -237,6 +250,8 @@ final class SocketHost {
         guard let ending, channels.isEmpty, connections.allSatisfy({ $0.isOver }) else { return }
         if let endClock, endClock.slot != 0 { loop.close(endClock, .finished) }
         endClock = nil
+        if let pumpClock { loop.close(pumpClock, .finished) }
+        pumpClock = nil
         connections = []
         let core = core
         self.core = nil

@@ -10,15 +10,14 @@ extension SocketState {
             staging.removeAll()
             return false
         }
-        if options.isConflating { counters.droppedAtMark &+= UInt64(peers[index].inbox.count) }
-        if options.isConflating { peers[index].inbox.removeAll() }
-        if peers[index].inbox.isEmpty { readable.append(index) }
+        if peers[index].inbox.isEmpty, !staging.isEmpty { readable.append(index) }
         peers[index].inbox.take(wholeOf: &staging)
+        if options.isConflating { counters.droppedAtMark &+= UInt64(peers[index].inbox.keepLast()) }
         if isFull(index) { peers[index].isPaused = true }
         return peers[index].isPaused
     }
 
-    /// Takes a message of a socket in the process. Answers false if nobody will read it.
+    /// Takes a message of a socket in the process. Answers false if nobody will read it, or one that it replaces.
     mutating func deliver(_ message: ZMQMessage, _ prefix: ZMQMessage?, from first: Int, to index: Int) -> Bool {
         counters.received &+= 1
         if isDeaf {
@@ -27,10 +26,13 @@ extension SocketState {
         }
         if peers[index].inbox.isEmpty { readable.append(index) }
         peers[index].inbox.append(prefix, message, from: first)
-        return true
+        guard options.isConflating, peers[index].inbox.count > 1 else { return true }
+        counters.droppedAtMark &+= UInt64(peers[index].inbox.keepLast())
+        return false
     }
 
     private func isFull(_ index: Int) -> Bool {
+        if options.isConflating { return false }
         let mark = options.receiveHighWaterMark
         return mark > 0 && peers[index].inbox.count >= mark || peers[index].inbox.size >= options.receiveBytesMax
     }

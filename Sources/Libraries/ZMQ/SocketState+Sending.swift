@@ -6,6 +6,11 @@ extension SocketState {
         peers[index].canTake && (peers[index].markLimit == 0 || peers[index].pending < peers[index].markLimit)
     }
 
+    /// There is enough for a write that is worth it, or for half of a peer's mark.
+    var isHeapLarge: Bool {
+        unpumpedBytes >= options.handoverBytesMax / 4 || options.sendHighWaterMark > 0 && unpumpedCount * 2 >= options.sendHighWaterMark
+    }
+
     /// The loop has enough to do before it gets more.
     var isLoopBehind: Bool { unpumpedBytes >= options.handoverBytesMax }
 
@@ -126,6 +131,7 @@ extension SocketState {
             peers[index].pending &+= 1
             if peers[index].outbox.count == 0 { filled.append(index) }
             if isRaw { peers[index].outbox.append(bare: message, from: first) } else { peers[index].outbox.append(prefix, message, from: first) }
+            unpumpedCount &+= 1
             unpumpedBytes &+= message.byteCount &+ 9 &+ (prefix?.byteCount ?? 0)
             return
         }

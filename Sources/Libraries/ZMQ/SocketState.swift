@@ -52,8 +52,8 @@ struct SocketState: ~Copyable {
     var turn = 0
     /// Who got the last message of a round.
     var lastTaker = 0
-    /// Messages published, and bytes given to connections, since the loop last took them.
-    var unpumped = 0, unpumpedBytes = 0
+    /// Messages published, and messages and bytes given to connections, since the loop last took them.
+    var unpumped = 0, unpumpedCount = 0, unpumpedBytes = 0
     var routes: [[UInt8]: Int] = [:]
     /// SERVER.
     var clients: [ZMQClientID: Int] = [:]
@@ -73,6 +73,8 @@ struct SocketState: ~Copyable {
     var deliveries: [InprocLink] = []
     /// Peers whose outbox was empty until the loop last looked.
     var filled: [Int] = []
+    /// ROUTER: whose routing id another has taken over; its connection is to end.
+    var dispossessed: PeerName?
 
     init(type: ZMTPSocketType, options: ZMQSocketOptions, isRaw: Bool = false) {
         self.type = type
@@ -137,19 +139,23 @@ struct SocketState: ~Copyable {
         return true
     }
 
+    /// RFC 28: it begins with a zero, so that it is nobody's own choice.
+    private mutating func madeRoutingID() -> [UInt8] {
+        defer { nextRoutingID &+= 1 }
+        return [0] + stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: nextRoutingID >> $0) }
+    }
+
     /// What the peer will be called; nil if that name is taken.
     private mutating func routingID(for identity: [UInt8], _ index: Int) -> [UInt8]? {
         guard !identity.isEmpty else {
             // A peer that was connected to keeps the name that it was given.
-            if peers[index].routingID.first == 0 { return peers[index].routingID }
-            // RFC 28: a zero, so that it is nobody's own choice.
-            defer { nextRoutingID &+= 1 }
-            return [0] + stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: nextRoutingID >> $0) }
+            return peers[index].routingID.first == 0 ? peers[index].routingID : madeRoutingID()
         }
         guard let other = routes[identity], other != index else { return identity }
         guard options.handsRoutingIDOver else { return nil }
-        peers[other].routingID = []
+        peers[other].routingID = madeRoutingID()
         peers[other].canTake = false
+        dispossessed = name(other)
         return identity
     }
 
