@@ -30,7 +30,7 @@ public final class WebSocketClientLayer: WebSocketLayer {
             try http.value.begin(.get, target: target.span, host: host.span, fields: fields.span, into: &sealed.value)
             try http.value.end(into: &sealed.value)
         } catch {
-            failure = LayerFailure(.upgradeRefused, "\(self.host) and \(self.target) are no host and no path that can be asked for")
+            failure = LayerFailure(.upgradeRefused, "\(self.host) and \(self.target) are no host and no path that can be asked for", of: .webSocket)
         }
     }
 
@@ -62,24 +62,24 @@ public final class WebSocketClientLayer: WebSocketLayer {
         do throws(HTTPViolation) {
             while let event = try http.value.nextEvent(from: &input, into: &sealed.value) { if case .response(let head) = event { return head } }
         } catch {
-            failure = LayerFailure(.upgradeRefused, "what the server answered is not HTTP: \(error)")
+            failure = LayerFailure(.upgradeRefused, "what the server answered is not HTTP: \(error)", of: .webSocket)
         }
         return nil
     }
 
     private func refusal(_ head: HTTPResponseHead, in bytes: Span<UInt8>) -> LayerFailure? {
         guard head.status == 101 else {
-            return LayerFailure(.upgradeRefused, "the server answers \(head.status) \(bytes.at(head.reason).text) to the WebSocket handshake")
+            return LayerFailure(.upgradeRefused, "the server answers \(head.status) \(bytes.at(head.reason).text) to the WebSocket handshake", of: .webSocket)
         }
         do throws(WebSocketHandshakeFailure) {
             let agreement = try handshake.agree(
                 accept: Self.value("Sec-WebSocket-Accept", of: head, in: bytes), subprotocol: Self.value("Sec-WebSocket-Protocol", of: head, in: bytes),
                 extensions: Self.value("Sec-WebSocket-Extensions", of: head, in: bytes))
             guard agreement.subprotocol == subprotocol else {
-                return LayerFailure(.upgradeRefused, "the server does not speak the WebSocket subprotocol \(subprotocol)")
+                return LayerFailure(.upgradeRefused, "the server does not speak the WebSocket subprotocol \(subprotocol)", of: .webSocket)
             }
             return nil
-        } catch { return LayerFailure(.upgradeRefused, "the WebSocket handshake failed: \(error.rawValue)") }
+        } catch { return LayerFailure(.upgradeRefused, "the WebSocket handshake failed: \(error.rawValue)", of: .webSocket) }
     }
 
     /// The values of all fields of that name.
@@ -92,6 +92,6 @@ public final class WebSocketClientLayer: WebSocketLayer {
 
     public override func receiveEnd() {
         if isOpen { return super.receiveEnd() }
-        failure = LayerFailure(.upgradeRefused, "the server closed the connection in the WebSocket handshake")
+        failure = LayerFailure(.upgradeRefused, "the server closed the connection in the WebSocket handshake", of: .webSocket)
     }
 }
