@@ -205,6 +205,15 @@ def in_a_network_of_its_own():
         os.execvp("unshare", ["unshare", "--map-root-user", "--net", sys.executable, *sys.argv])
 
 
+def version_of(peer, kept):
+    """What was tested; of what is kept, what was tested then."""
+    file = kept / "version"
+    if not file.exists():
+        commit = subprocess.run(["git", "-C", brokers.ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+        file.write_text(brokers.martlet("--version").stdout.strip() + (f" ({commit})" if commit else "") if peer == "martlet" else peer)
+    return file.read_text()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wstest", type=lambda word: Path(word).resolve())
@@ -220,14 +229,10 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         kept = options.kept or Path(scratch)
         kept.mkdir(exist_ok=True, parents=True)
+        version = version_of(options.peer, kept)
         agents = {agent: run(make, agent, options.wstest, parts, kept) for agent, make in made.items() if agent in (options.roles or made)}
     said = subprocess.run([options.wstest, "--autobahnversion"], capture_output=True, text=True)
     found = re.search(r"AutobahnTestSuite ([\d.]+)", (Path(options.wstest).parent / "wstest").read_text() + said.stdout + said.stderr)
-    if options.peer == "martlet":
-        commit = subprocess.run(["git", "-C", brokers.ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
-        version = brokers.martlet("--version").stdout.strip() + (f" ({commit})" if commit else "")
-    else:
-        version = "websockets"
     expected = sum(map(len, parts.values()))
     text = report(agents, version, f"autobahntestsuite {found.group(1)}" if found else "autobahntestsuite", options.cases, expected)
     if options.output:
