@@ -1,3 +1,4 @@
+internal import Glibc
 internal import MartletBytes
 internal import MartletEventLoop
 internal import MartletZMTPProtocol
@@ -33,6 +34,9 @@ final class SocketCore: Sendable {
         var batches: [Batch] = []
         var turn = 0
         var spare = Inbox()
+        /// How often in a row only a few messages were there, but some.
+        var small = 0
+        static let patience = 3, smallMax = 16
         /// SUB: what is asked for, since what comes may be more.
         var filter = ZMTPSubscriptions(seed: .random(in: .min ... .max))
         var unwanted: UInt64 = 0
@@ -212,7 +216,9 @@ final class SocketCore: Sendable {
 
     /// Moves all that has come into `batches`, which must be empty. Answers whether nothing can come any more.
     func refill(_ reading: inout Reading, _ settling: inout Settling) -> Bool {
-        shared.withLock { shared in
+        if reading.small > Reading.patience { sched_yield() }
+        defer { reading.noteBatch() }
+        return shared.withLock { shared in
             shared.state.take(into: &reading.batches, spare: &reading.spare, resumed: &settling.resumed, credits: &settling.credits)
             shared.state.counters.droppedUnwanted &+= reading.unwanted
             reading.unwanted = 0
@@ -394,6 +400,9 @@ extension SocketCore.Shared {
 }
 
 extension SocketCore.Reading {
+    /// A receiver that keeps up with a sender of the process would contend with it for a lock at each message: it lets some come together.
+    mutating func noteBatch() { small = batches.count == 1 && batches[0].inbox.count < Self.smallMax ? small + 1 : 0 }
+
     /// Fair queueing: a message of each peer in turn (RFC 28, RFC 30). There must be one.
     @inline(__always) mutating func next() -> (ZMQMessage, PeerName) {
         if turn >= batches.count { turn = 0 }
