@@ -206,6 +206,11 @@ let package = Package(
         example("13-items", needs: ["MartletHTTP"]),
         example("14-chat", needs: ["MartletWebSocket"]),
         example("15-polling", needs: ["MartletSockets", "MartletWebSocket"]),
+        example("16-zmq-request-reply", needs: ["MartletZMQ"]),
+        example("17-zmq-publish-subscribe", needs: ["MartletZMQ"]),
+        example("18-zmq-pipeline", needs: ["MartletZMQ"]),
+        example("19-zmq-lazy-pirate", needs: ["MartletZMQ"]),
+        example("20-zmq-paranoid-pirate", needs: ["MartletZMQ"]),
 
         // A broker in memory, for tests; and the simulator: `make sim`.
         .target(

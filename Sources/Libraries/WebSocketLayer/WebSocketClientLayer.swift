@@ -19,7 +19,7 @@ public final class WebSocketClientLayer: WebSocketLayer {
     private static var random: (UInt64, UInt64) { (.random(in: 0 ... .max), .random(in: 0 ... .max)) }
 
     public override func start() {
-        do throws(WebSocketUpgradeFailure) { try upgrade.begin(into: &sealed.value) } catch { failure = LayerFailure(.upgradeRefused, "\(error)") }
+        do throws(WebSocketUpgradeFailure) { try upgrade.begin(into: &sealed.value) } catch { failure = LayerFailure(.upgradeRefused, "\(error)", of: .webSocket) }
     }
 
     public override func unseal(_ bytes: Span<UInt8>, into plain: inout OutputSpan<UInt8>) {
@@ -40,7 +40,7 @@ public final class WebSocketClientLayer: WebSocketLayer {
         do throws(WebSocketUpgradeFailure) {
             guard try upgrade.next(from: &input, into: &sealed.value) != nil else { return input.offset }
         } catch {
-            failure = LayerFailure(.upgradeRefused, "\(error)")
+            failure = LayerFailure(.upgradeRefused, "\(error)", of: .webSocket)
             return bytes.count
         }
         isOpen = true
@@ -50,6 +50,6 @@ public final class WebSocketClientLayer: WebSocketLayer {
 
     public override func receiveEnd() {
         if isOpen { return super.receiveEnd() }
-        failure = LayerFailure(.upgradeRefused, "the server closed the connection in the WebSocket handshake")
+        failure = LayerFailure(.upgradeRefused, "the server closed the connection in the WebSocket handshake", of: .webSocket)
     }
 }

@@ -18,6 +18,22 @@ extension SocketCore {
     static let delimiter = ZMQMessage()
 
     func request(_ message: ZMQMessage, until deadline: Instant) async throws(ZMQError) -> ZMQMessage {
+        let prefix = try beginAsking()
+        do throws(ZMQError) {
+            while try !ask(message, prefix) { try await waitForRoom(until: deadline) }
+            while true {
+                if let reply = try takeReply(behind: prefix) { return reply }
+                try await waitForMessage(until: deadline)
+            }
+        } catch {
+            if let asked = giveUp() { await drop(asked) }
+            endAsking()
+            throw error
+        }
+    }
+
+    /// Answers what goes in front of the request, and of its reply. Throws `requestUnderWay`.
+    func beginAsking() throws(ZMQError) -> ZMQMessage {
         let correlation = try shared.withLock { shared throws(ZMQError) -> UInt32 in
             guard !shared.isAsking else { throw .requestUnderWay }
             shared.isAsking = true
@@ -26,72 +42,81 @@ extension SocketCore {
             shared.requests &+= 1
             return shared.requests
         }
-        do throws(ZMQError) {
-            let reply = try await ask(message, correlation, until: deadline)
-            shared.withLock { $0.isAsking = false }
-            return reply
-        } catch {
-            await giveUp()
-            throw error
+        // What is there answers an earlier one.
+        while case .message = take() { shared.withLock { $0.state.counters.droppedUnwanted += 1 } }
+        guard options.correlatesRequests else { return Self.delimiter }
+        return ZMQMessage(frames: [stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: correlation >> $0) }, []])
+    }
+
+    /// Sends the request; false while nobody has room for it.
+    func ask(_ message: ZMQMessage, _ prefix: ZMQMessage) throws(ZMQError) -> Bool {
+        let outcome = try commit(message, prefix, from: 0) { shared in
+            let outcome = shared.state.offer(message, prefix)
+            if outcome == .sent { shared.asked = shared.state.name(shared.state.lastTaker) }
+            return outcome
+        }
+        return outcome == .sent
+    }
+
+    /// The reply, which ends the request; nil while it has not come. Throws `closed`, `peerLost`.
+    func takeReply(behind prefix: ZMQMessage) throws(ZMQError) -> ZMQMessage? {
+        let envelope = prefix.count
+        while true {
+            switch take() {
+            case .message(let reply, let peer):
+                let isOurs = shared.withLock { shared in
+                    guard shared.asked == peer, reply.count > envelope, (0..<envelope).allSatisfy({ reply[$0] == prefix[$0] }) else {
+                        shared.state.counters.droppedUnwanted += 1
+                        return false
+                    }
+                    shared.isAsking = false
+                    return true
+                }
+                if isOurs { return reply.suffix(from: envelope) }
+            case .closed: throw .closed
+            case .nothing:
+                if shared.withLock({ $0.isAskedLost }) { throw .peerLost }
+                return nil
+            }
         }
     }
 
-    /// The peer is not to be heard any more, unless replies have numbers.
-    private func giveUp() async {
-        let asked = shared.withLock { shared -> PeerName? in
-            defer { shared.asked = nil }
-            shared.isAsking = false
+    /// The request is over. Answers the peer that is not to be heard any more, and drops what has not left for it; none where replies have numbers.
+    func giveUp() -> PeerName? {
+        shared.withLock { shared -> PeerName? in
             if let asked = shared.asked { shared.state.dropUnsent(to: asked) }
             return options.correlatesRequests || shared.isAskedLost ? nil : shared.asked
         }
-        if let asked { await drop(asked) }
+    }
+
+    /// After `giveUp` and the end of that peer's connection: what had not left goes with it, since until now it is known who was asked.
+    func endAsking() {
+        shared.withLock { shared in
+            shared.asked = nil
+            shared.isAsking = false
+        }
     }
 
     /// Ends a peer's connection.
     func drop(_ peer: PeerName) async { await askLoop { host in host.drop(peer) } }
 
-    private func ask(_ message: ZMQMessage, _ correlation: UInt32, until deadline: Instant) async throws(ZMQError) -> ZMQMessage {
-        let number = stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: correlation >> $0) }
-        // What is there answers an earlier one.
-        while case .message = take() { shared.withLock { $0.state.counters.droppedUnwanted += 1 } }
-        let prefix = options.correlatesRequests ? ZMQMessage(frames: [number, []]) : Self.delimiter
-        while true {
-            let outcome = try commit(message, prefix, from: 0) { shared in
-                let outcome = shared.state.offer(message, prefix)
-                if outcome == .sent { shared.asked = shared.state.name(shared.state.lastTaker) }
-                return outcome
-            }
-            if outcome == .sent { break }
-            try await waitForRoom(until: deadline)
-        }
-        let envelope = prefix.count
-        while true {
-            switch take() {
-            case .message(let reply, let peer):
-                let isOurs = shared.withLock { $0.asked == peer } && reply.count > envelope && (0..<envelope).allSatisfy { reply[$0] == prefix[$0] }
-                if isOurs { return reply.suffix(from: envelope) }
-                shared.withLock { $0.state.counters.droppedUnwanted += 1 }
-            case .closed: throw .closed
-            case .nothing:
-                if shared.withLock({ $0.isAskedLost }) { throw .peerLost }
-                try await waitForMessage(until: deadline)
-            }
-        }
-    }
-
     /// The next request: what its envelope is, what it says, and whom to answer. What has no envelope is dropped (RFC 28).
     func nextRequest(until deadline: Instant) async throws(ZMQError) -> ZMQRequest {
         while true {
             let (message, peer) = try await receive(until: deadline)
-            if message.count == 2, message.ends[0] == 0 {
-                return ZMQRequest(core: self, peer: peer, envelope: Self.delimiter, message: ZMQMessage(bytes: message.bytes, ends: []))
-            }
-            guard let empty = (0..<message.count).first(where: { message.range(of: $0).isEmpty }), empty + 1 < message.count else {
-                shared.withLock { $0.state.counters.droppedUnwanted += 1 }
-                continue
-            }
-            return ZMQRequest(core: self, peer: peer, envelope: message.prefix(empty + 1), message: message.suffix(from: empty + 1))
+            if let request = asRequest(message, peer) { return request }
         }
+    }
+
+    func asRequest(_ message: ZMQMessage, _ peer: PeerName) -> ZMQRequest? {
+        if message.count == 2, message.ends[0] == 0 {
+            return ZMQRequest(core: self, peer: peer, envelope: Self.delimiter, message: ZMQMessage(bytes: message.bytes, ends: []))
+        }
+        guard let empty = (0..<message.count).first(where: { message.range(of: $0).isEmpty }), empty + 1 < message.count else {
+            shared.withLock { $0.state.counters.droppedUnwanted += 1 }
+            return nil
+        }
+        return ZMQRequest(core: self, peer: peer, envelope: message.prefix(empty + 1), message: message.suffix(from: empty + 1))
     }
 }
 

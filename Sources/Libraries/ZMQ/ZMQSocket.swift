@@ -1,3 +1,4 @@
+internal import MartletBytes
 internal import MartletEventLoop
 internal import MartletNet
 internal import Synchronization
@@ -181,12 +182,27 @@ extension SocketCore {
         await done.wait()
     }
 
+    /// Until somebody closes it, or the task is cancelled.
+    func waitForClosing() async throws(ZMQError) {
+        let once = Once<Void>()
+        let isWaiting = shared.withLock { shared in
+            if !shared.isClosing { shared.closers.append(once) }
+            return !shared.isClosing
+        }
+        if isWaiting { try await sleep(on: once, until: .never) }
+    }
+
     func beginClosing(linger: Duration? = nil, _ done: @escaping @Sendable () -> Void) {
         let isFirst = change { shared in
             defer { shared.isClosing = true }
             return !shared.isClosing
         }
-        if isFirst { Inproc.leave(self) }
+        if isFirst {
+            Inproc.leave(self)
+            var closers: [Once<Void>] = []
+            shared.withLock { shared in swap(&closers, &shared.closers) }
+            wake(closers)
+        }
         onLoop { [self] host in host.end(self, linger: linger ?? options.linger, done) }
     }
 }
