@@ -198,7 +198,7 @@ import Testing
 
     @Test func `who says nothing, half of a handshake, or no WebSocket is ended`() async throws {
         var server = options()
-        server.limits.handshakeTimeout = .milliseconds(100)
+        server.limits.handshakeTimeout = .seconds(2)
         let pull = ZMQSocket(.pull, options: server)
         let endpoint = try await pull.bind("ws://127.0.0.1:*"), place = String(endpoint.description.dropFirst(5))
         try await TCP.withConnection(to: place) { connection in

@@ -88,7 +88,9 @@ final class SocketHost {
     private func dial(_ connection: PeerConnection) {
         guard let core, !connection.isOver else { return }
         core.events.emit(.connecting(connection.endpoint))
-        connection.dialer = Dialer(to: connection.stream.place, timeout: core.options.reconnect.connectTimeout, on: loop) {
+        connection.dialer = Dialer(
+            to: connection.stream.place, options: connection.options, timeout: core.options.reconnect.connectTimeout, on: loop
+        ) {
             [unowned self, unowned connection] result in
             connection.dialer = nil
             switch result {
@@ -274,6 +276,19 @@ final class PeerConnection {
     var pause: PauseClock?
     /// It is not made again.
     var isOver = false
+
+    /// Where it is to come from, as that is now.
+    var options: StreamOptions {
+        var options = StreamOptions()
+        guard case .internet(let host, let port)? = stream.source else { return options }
+        // Of an interface the address that can reach the other end.
+        let own = NetworkInterface.addresses(of: host, port: port)
+        let far = (try? stream.place.address(phase: .connect)) ?? nil
+        let chosen = far.flatMap { far in own.first { $0.kind == far.kind } } ?? own.first
+        let any = host.isEmpty ? SocketAddress(far?.kind == .ipv6 ? "::" : "0.0.0.0", port: port) : nil
+        options.bindAddress = (chosen ?? any ?? SocketAddress(host, port: port)).map { "\($0)" } ?? host
+        return options
+    }
 
     init(_ peer: PeerName, _ stream: ZMQEndpoint.Stream, _ endpoint: ZMQEndpoint, _ carriage: StreamCarriage) {
         self.peer = peer

@@ -5,6 +5,8 @@ public struct ZMQEndpoint: Sendable, Hashable, CustomStringConvertible {
     /// A stream of bytes to a place.
     struct Stream: Sendable, Hashable {
         var place: Place
+        /// Where a connection is to come from: an address or an interface, and a port or 0.
+        var source: Place?
         var webSocket: WebSocketPath?
     }
     /// What a stream over WebSocket begins with.
@@ -21,7 +23,9 @@ public struct ZMQEndpoint: Sendable, Hashable, CustomStringConvertible {
     /// As it was written; of a bound one with what the system chose.
     public let description: String
 
-    /// `tcp://HOST:PORT`, where HOST is a name, an address, `[…]` around an IPv6 address, or, to bind, `*`; PORT `*` or 0 is a free one, to bind;
+    /// `tcp://HOST:PORT`, where HOST is a name, an address, `[…]` around an IPv6 address, which may have a scope (`[fe80::1%eth0]`), or, to bind, an
+    /// interface (`eth0`, for all of its addresses) or `*`; PORT `*` or 0 is a free one, to bind;
+    /// `tcp://SOURCE:PORT;HOST:PORT`, to connect from an address or an interface, PORT `*` or 0 for any;
     /// `ipc:///PATH`, `ipc://@NAME` for an abstract name; `inproc://NAME`, within the process;
     /// `ws://HOST:PORT/PATH` over WebSocket and `wss://…` with TLS (RFC 45, ZWS 2.0): bound without `/PATH` every path is served.
     /// Throws `endpointInvalid`.
@@ -31,7 +35,11 @@ public struct ZMQEndpoint: Sendable, Hashable, CustomStringConvertible {
         let rest = text[separator.upperBound...]
         guard !rest.isEmpty else { throw refusal("nothing follows the scheme") }
         switch text[..<separator.lowerBound] {
-        case "tcp": transport = .stream(Stream(place: try Self.place(rest, refusal)))
+        case "tcp":
+            let parts = rest.split(separator: ";", maxSplits: 1, omittingEmptySubsequences: false)
+            var stream = Stream(place: try Self.place(parts[parts.count - 1], refusal))
+            if parts.count > 1 { stream.source = try Self.place(parts[0], refusal) }
+            transport = .stream(stream)
         case "ipc": transport = .stream(Stream(place: .unix(String(rest))))
         case "inproc": transport = .inproc(String(rest))
         case "ws": transport = .stream(try Self.webSocket(rest, isSecure: false, refusal))

@@ -116,6 +116,7 @@ extension SocketCore {
             return endpoint
         case .stream(let stream):
             try checkCarriage(stream, endpoint)
+            if stream.source != nil { throw .endpointInvalid(endpoint.description, reason: "only a connection has a source") }
             let sockets: [BoundSocket], carriage = try StreamCarriage(binding: endpoint, stream, options)
             do throws(NetError) { sockets = try await Self.sockets(at: stream.place) } catch { throw .bindFailed(error) }
             let bound = endpoint.bound(to: sockets[0].address)
@@ -124,11 +125,20 @@ extension SocketCore {
         }
     }
 
+    /// Of an interface, if there is one of that name; else of the place.
+    private static func addresses(at place: Place) async throws(NetError) -> [SocketAddress] {
+        if case .internet(let host, let port) = place {
+            let own = NetworkInterface.addresses(of: host, port: port)
+            if !own.isEmpty { return own }
+        }
+        return try await place.addressesToBind()
+    }
+
     /// Every address of a place, with one port for all; where all addresses are meant, IPv6 may be missing.
     private static func sockets(at place: Place) async throws(NetError) -> [BoundSocket] {
         var sockets: [BoundSocket] = []
         let isAny = place == .internet(host: "", port: place.port)
-        for address in try await place.addressesToBind() {
+        for address in try await addresses(at: place) {
             do throws(NetError) {
                 let port = address.port == 0 ? sockets.first?.address.port : nil
                 sockets.append(try BoundSocket(port.map { address.with(port: $0) } ?? address))
