@@ -25,6 +25,8 @@ final class SocketCore: Sendable {
         var asked: PeerName?
         var isAskedLost = false
         var isAsking = false
+        /// REQ: another request wants its place.
+        var isSuperseded = false
         var requests: UInt32 = 0
     }
     struct Reading: ~Copyable {
@@ -137,7 +139,7 @@ final class SocketCore: Sendable {
     func waitForRoom(for addressee: SocketState.Addressee = .any, until deadline: Instant) async throws(ZMQError) {
         let once = Once<Void>()
         let isWaiting = shared.withLock { shared in
-            if shared.isClosing || shared.state.hasRoom(for: addressee) { return false }
+            if shared.isClosing || shared.isSuperseded || shared.state.hasRoom(for: addressee) { return false }
             shared.writers.append(once)
             return true
         }
@@ -147,7 +149,7 @@ final class SocketCore: Sendable {
     /// Until somebody wakes it. The flag of a cancelled task is set before its handler wakes.
     ///
     /// On the caller's actor: a closure that is not told so would leave it to wait, and the task would change its thread three times a wake-up.
-    private func sleep(on once: Once<Void>, until deadline: Instant, isolation: isolated (any Actor)? = #isolation) async throws(ZMQError) {
+    func sleep(on once: Once<Void>, until deadline: Instant, isolation: isolated (any Actor)? = #isolation) async throws(ZMQError) {
         var clock: PauseTimer?
         if deadline != .never {
             if loop.currentTime() >= deadline { throw .timedOut }
@@ -213,7 +215,7 @@ final class SocketCore: Sendable {
     func waitForMessage(until deadline: Instant) async throws(ZMQError) {
         let once = Once<Void>()
         let isWaiting = shared.withLock { shared in
-            if shared.isClosed || shared.state.hasMessages || shared.isAskedLost { return false }
+            if shared.isClosed || shared.state.hasMessages || shared.isAskedLost || shared.isSuperseded { return false }
             shared.readers.append(once)
             return true
         }

@@ -7,7 +7,7 @@ extension ZMQSocket where Pattern == ZMQReq {
     ///
     /// A request that is given up, by `timeout` or by cancelling the task, is over: its reply is not taken for the next one's, as the connection it
     /// went over is made anew (or, with `correlatesRequests`, by its number). So a program tries again by calling this again.
-    /// Throws `requestUnderWay`, `peerLost`, `timedOut`, `cancelled`, `closed`.
+    /// Throws `requestUnderWay`, or with `supersedesRequests` in the earlier call `superseded`; `peerLost`, `timedOut`, `cancelled`, `closed`.
     public func request(_ message: ZMQMessage, timeout: Duration? = nil) async throws(ZMQError) -> ZMQMessage {
         try await core.request(message, until: core.deadline(timeout))
     }
@@ -18,17 +18,10 @@ extension SocketCore {
     static let delimiter = ZMQMessage()
 
     func request(_ message: ZMQMessage, until deadline: Instant) async throws(ZMQError) -> ZMQMessage {
-        let correlation = try shared.withLock { shared throws(ZMQError) -> UInt32 in
-            guard !shared.isAsking else { throw .requestUnderWay }
-            shared.isAsking = true
-            shared.isAskedLost = false
-            shared.asked = nil
-            shared.requests &+= 1
-            return shared.requests
-        }
+        let correlation = try await beginRequest(until: deadline)
         do throws(ZMQError) {
             let reply = try await ask(message, correlation, until: deadline)
-            shared.withLock { $0.isAsking = false }
+            endRequest()
             return reply
         } catch {
             await giveUp()
@@ -36,15 +29,49 @@ extension SocketCore {
         }
     }
 
+    /// Waits until one that is under way has given up, if it may be superseded.
+    private func beginRequest(until deadline: Instant) async throws(ZMQError) -> UInt32 {
+        while true {
+            let once = Once<Void>()
+            let (number, sleepers) = try shared.withLock { shared throws(ZMQError) -> (UInt32?, [Once<Void>]) in
+                if shared.isAsking {
+                    guard options.supersedesRequests else { throw .requestUnderWay }
+                    shared.isSuperseded = true
+                    let sleepers = shared.readers + shared.takeWriters()
+                    shared.readers = [once]
+                    return (nil, sleepers)
+                }
+                shared.isAsking = true
+                shared.isSuperseded = false
+                shared.isAskedLost = false
+                shared.asked = nil
+                shared.requests &+= 1
+                return (shared.requests, [])
+            }
+            for sleeper in sleepers { sleeper.resume(returning: ()) }
+            if let number { return number }
+            try await sleep(on: once, until: deadline)
+        }
+    }
+
+    private func endRequest() {
+        let sleepers = shared.withLock { shared -> [Once<Void>] in
+            shared.isAsking = false
+            defer { shared.readers = [] }
+            return shared.readers
+        }
+        for sleeper in sleepers { sleeper.resume(returning: ()) }
+    }
+
     /// The peer is not to be heard any more, unless replies have numbers.
     private func giveUp() async {
         let asked = shared.withLock { shared -> PeerName? in
             defer { shared.asked = nil }
-            shared.isAsking = false
             if let asked = shared.asked { shared.state.dropUnsent(to: asked) }
             return options.correlatesRequests || shared.isAskedLost ? nil : shared.asked
         }
         if let asked { await drop(asked) }
+        endRequest()
     }
 
     /// Ends a peer's connection.
@@ -62,6 +89,7 @@ extension SocketCore {
                 return outcome
             }
             if outcome == .sent { break }
+            if isSuperseded { throw .superseded }
             try await waitForRoom(until: deadline)
         }
         let envelope = prefix.count
@@ -74,10 +102,13 @@ extension SocketCore {
             case .closed: throw .closed
             case .nothing:
                 if shared.withLock({ $0.isAskedLost }) { throw .peerLost }
+                if isSuperseded { throw .superseded }
                 try await waitForMessage(until: deadline)
             }
         }
     }
+
+    private var isSuperseded: Bool { shared.withLock { $0.isSuperseded } }
 
     /// The next request: what its envelope is, what it says, and whom to answer. What has no envelope is dropped (RFC 28).
     func nextRequest(until deadline: Instant) async throws(ZMQError) -> ZMQRequest {
