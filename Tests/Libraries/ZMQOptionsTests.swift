@@ -136,7 +136,7 @@ import Testing
     }
 
     @Test(arguments: [false, true]) func `subscriptions that change nothing are messages if that is wanted`(isVerbose: Bool) async throws {
-        let pub = ZMQSocket(.xpub, options: options { $0.isVerbose = isVerbose }), one = ZMQSocket(.sub), other = ZMQSocket(.sub)
+        let pub = ZMQSocket(.xpub, options: options { $0.verbosity = isVerbose ? .everything : .changes }), one = ZMQSocket(.sub), other = ZMQSocket(.sub)
         let endpoint = "\(try await pub.bind("tcp://127.0.0.1:*"))"
         one.subscribe(to: "a")
         try one.connect(endpoint)

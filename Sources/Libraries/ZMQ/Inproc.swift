@@ -63,6 +63,8 @@ enum Inproc {
         }
         core.tellSubscriptions(to: far)
         bound.tellSubscriptions(to: end)
+        core.greet(end.peer)
+        bound.greet(other)
     }
 
     /// A socket closes: it is nobody's peer any more.
@@ -93,6 +95,15 @@ extension SocketCore {
             let isKnown = shared.state.connected(peer.index, identity: link.core.type.hasIdentity ? other.routingID : [])
             if !isKnown { shared.state.remove(peer.index) }
             return nil
+        }
+    }
+
+    /// What a peer is sent before all else.
+    func greet(_ peer: PeerName) {
+        let isPublisher = type == .pub || type == .xpub
+        for message in [options.probesRouter ? ZMQMessage() : nil, isPublisher ? options.welcome : nil] {
+            guard let message else { continue }
+            _ = try? commit(message, nil, from: 0) { $0.state.send(message, toOne: peer) }
         }
     }
 

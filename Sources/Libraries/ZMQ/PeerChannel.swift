@@ -125,7 +125,6 @@ class PeerChannel: Channel {
             loop.finish(self, .refused("it has more subscriptions than it may"))
             return false
         }
-        if isOn { pumpSoon() }
         return true
     }
 
@@ -136,7 +135,7 @@ class PeerChannel: Channel {
         if core.type == .sub || core.type == .xsub || core.type == .dish {
             for (topic, times) in core.shared.withLock({ $0.state.wanted }) { for _ in 0..<times { say(topic, isOn: true) } }
         }
-        if core.options.probesRouter { core.change { [peer] in $0.state.give(ZMQMessage(), nil, from: 0, to: peer.index) } }
+        core.greet(peer)
         pump()
     }
 
@@ -167,8 +166,6 @@ class PeerChannel: Channel {
 
     /// All that was sent to the peer has left.
     func outboxIsEmpty() { host.endWhenEmpty(self) }
-
-    private func pumpSoon() { ZMQTenant.on(host.loop)?.note(core) }
 
     /// Moves what was sent to the peer into the output, once that has left: so all that has not left is known.
     func pump() {

@@ -28,6 +28,8 @@ final class SocketCore: Sendable {
         var asked: PeerName?
         var isAskedLost = false
         var isAsking = false
+        /// REQ: another request wants its place.
+        var isSuperseded = false
         var requests: UInt32 = 0
     }
     struct Reading: ~Copyable {
@@ -148,7 +150,7 @@ final class SocketCore: Sendable {
     func roomToCome(for addressee: SocketState.Addressee) -> Once<Void>? {
         let once = Once<Void>()
         return shared.withLock { shared in
-            if shared.isClosing || shared.state.hasRoom(for: addressee) { return nil }
+            if shared.isClosing || shared.isSuperseded || shared.state.hasRoom(for: addressee) { return nil }
             shared.writers.append(once)
             return once
         }
@@ -258,7 +260,7 @@ final class SocketCore: Sendable {
     func messageToCome() -> Once<Void>? {
         let once = Once<Void>()
         return shared.withLock { shared in
-            if shared.isClosed || shared.state.hasMessages || shared.isAskedLost { return nil }
+            if shared.isClosed || shared.state.hasMessages || shared.isAskedLost || shared.isSuperseded { return nil }
             shared.readers.append(once)
             return once
         }

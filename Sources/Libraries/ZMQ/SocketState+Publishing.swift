@@ -10,39 +10,85 @@ extension SocketState {
     mutating func heardSubscription(_ topic: [UInt8], isOn: Bool, from index: Int) -> Bool {
         guard peers[index].isLive else { return true }
         let peer = UInt32(truncatingIfNeeded: index)
-        guard isOn else {
-            let change = subscriptions.remove(topic.span, for: peer)
-            if change != .missing {
-                peers[index].subscriptionBytes -= topic.count
-                note(topic, isOn: false, change)
-            }
-            return true
-        }
-        let bytes = peers[index].subscriptionBytes + topic.count
-        guard subscriptions.count(of: peer) < options.subscriptionsMax, bytes <= options.subscriptionBytesMax else {
+        let count = decides ? wishes.count(of: peer) : subscriptions.count(of: peer), bytes = peers[index].subscriptionBytes + (isOn ? topic.count : 0)
+        // An owner that does not look is no reason to keep all that a peer says and takes back.
+        let unread = notes.count + asked.count - askedTaken
+        guard !isOn || count < options.subscriptionsMax, bytes <= options.subscriptionBytesMax, unread <= options.subscriptionsMax else {
             counters.turnedAway += 1
             return false
         }
-        peers[index].subscriptionBytes = bytes
-        let change = subscriptions.add(topic.span, for: peer)
-        if let welcome = options.welcome, hasRoom(index) { give(welcome, nil, from: 0, to: index) }
-        note(topic, isOn: true, change)
+        let change =
+            switch (decides, isOn) {
+            case (false, true): subscriptions.add(topic.span, for: peer)
+            case (false, false): subscriptions.remove(topic.span, for: peer)
+            case (true, true): wishes.add(topic.span, for: peer)
+            case (true, false): wishes.remove(topic.span, for: peer)
+            }
+        guard change != .missing else { return true }
+        peers[index].subscriptionBytes = isOn ? bytes : bytes - topic.count
+        note(topic, isOn: isOn, change, of: index)
         return true
     }
 
+    private var decides: Bool { type == .xpub && options.decidesSubscriptions }
+
     /// XPUB: what its owner reads of a subscription.
-    private mutating func note(_ topic: [UInt8], isOn: Bool, _ change: ZMTPSubscriptions.Change) {
-        guard type == .xpub, change != .shared || options.isVerbose else { return }
+    private mutating func note(_ topic: [UInt8], isOn: Bool, _ change: ZMTPSubscriptions.Change, of index: Int) {
+        guard type == .xpub else { return }
+        if decides { return asked.append(Asked(peer: name(index), topic: topic, isOn: isOn)) }
+        switch options.verbosity {
+        case .changes: guard change != .shared else { return }
+        case .subscriptions: guard isOn || change != .shared else { return }
+        case .everything: break
+        }
         notes.append(nil, ZMQMessage([isOn ? 1 : 0] + topic), from: 0)
     }
 
     /// A peer has gone, and all that it wanted.
     mutating func forgetSubscriptions(of index: Int) {
         peers[index].subscriptionBytes = 0
-        var ended: [[UInt8]] = []
-        let isNoted = type == .xpub
-        subscriptions.removeAll(for: UInt32(truncatingIfNeeded: index)) { topic, change in if isNoted, change == .last { ended.append(topic.array) } }
-        for topic in ended { note(topic, isOn: false, .last) }
+        var ended: [(topic: [UInt8], change: ZMTPSubscriptions.Change)] = []
+        let peer = UInt32(truncatingIfNeeded: index), isNoted = type == .xpub
+        if decides {
+            wishes.removeAll(for: peer) { topic, change in ended.append((topic.array, change)) }
+            subscriptions.removeAll(for: peer) { _, _ in }
+        } else {
+            subscriptions.removeAll(for: peer) { topic, change in if isNoted { ended.append((topic.array, change)) } }
+        }
+        for (topic, change) in ended { note(topic, isOn: false, change, of: index) }
+    }
+
+    /// What the owner of an XPUB has not looked at yet.
+    mutating func takeAsked() -> Asked? {
+        guard askedTaken < asked.count else { return nil }
+        defer {
+            askedTaken += 1
+            if askedTaken == asked.count {
+                asked.removeAll(keepingCapacity: asked.count <= 1_024)
+                askedTaken = 0
+            }
+        }
+        return asked[askedTaken]
+    }
+
+    /// XPUB's owner: a peer gets what begins so, or no longer.
+    mutating func decide(_ topic: [UInt8], isOn: Bool, for index: Int) {
+        let peer = UInt32(truncatingIfNeeded: index)
+        _ = isOn ? subscriptions.add(topic.span, for: peer) : subscriptions.remove(topic.span, for: peer)
+    }
+
+    /// A message to one peer, whatever it wants; dropped where it has no room.
+    mutating func send(_ message: ZMQMessage, toOne name: PeerName) -> Outcome {
+        guard isThere(name), peers[name.index].canTake else {
+            counters.droppedUnroutable += 1
+            return .dropped
+        }
+        guard hasRoom(name.index) else {
+            counters.droppedAtMark += 1
+            return .dropped
+        }
+        give(message, nil, from: 0, to: name.index)
+        return .sent
     }
 
     // MARK: Messages

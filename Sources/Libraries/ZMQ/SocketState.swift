@@ -33,6 +33,12 @@ struct SocketState: ~Copyable {
         var subscriptionBytes = 0
         var markLimit = 0
     }
+    /// A subscription that waits for its answer, or the end of one.
+    struct Asked: Sendable {
+        let peer: PeerName
+        let topic: [UInt8]
+        let isOn: Bool
+    }
     /// What became of a message.
     enum Outcome: Sendable, Equatable {
         case sent
@@ -61,6 +67,10 @@ struct SocketState: ~Copyable {
     var clients: [ZMQClientID: Int] = [:]
     /// PUB, XPUB, RADIO: what the peers want.
     var subscriptions = ZMTPSubscriptions(seed: .random(in: .min ... .max))
+    /// XPUB that decides: what the peers ask for, and what its owner has not looked at yet.
+    var wishes = ZMTPSubscriptions(seed: .random(in: .min ... .max))
+    var asked: [Asked] = []
+    var askedTaken = 0
     /// Peers that want the message.
     var matched = Scratch<UInt32>()
     /// SUB, XSUB, DISH: what is asked of every peer.

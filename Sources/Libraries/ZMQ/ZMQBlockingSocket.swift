@@ -156,8 +156,16 @@ extension SocketCore {
         }
     }
 
+    private func beginAskingBlocking(until deadline: Instant) throws(ZMQError) -> ZMQMessage {
+        while true {
+            let once = Once<Void>()
+            if let prefix = try beginAsking(or: once) { return prefix }
+            try block(on: once, until: deadline)
+        }
+    }
+
     func requestBlocking(_ message: ZMQMessage, until deadline: Instant) throws(ZMQError) -> ZMQMessage {
-        let prefix = try beginAsking()
+        let prefix = try beginAskingBlocking(until: deadline)
         do throws(ZMQError) {
             while try !ask(message, prefix) { try block(on: roomToCome(for: .any), until: deadline) }
             while true {

@@ -22,6 +22,8 @@ public enum ZMQError: Error, Sendable, Equatable {
     case messageInvalid(String)
     /// REQ: a request is under way.
     case requestUnderWay
+    /// REQ with `supersedesRequests`: another request has taken its place.
+    case superseded
     /// REQ: the peer that had the request has gone.
     case peerLost
     /// The socket is closed.
@@ -45,6 +47,7 @@ extension ZMQError: CustomStringConvertible {
         case .groupInvalid: "a group has at most 255 bytes, and none of them is zero"
         case .messageInvalid(let text): text
         case .requestUnderWay: "a REQ socket has one request at a time; wait for its reply, or use DEALER"
+        case .superseded: "another request has taken this one's place"
         case .peerLost: "the peer that had the request has gone before its reply came; send the request again"
         case .closed: "the socket is closed"
         case .timedOut: "timed out"

@@ -7,7 +7,7 @@ extension ZMQSocket where Pattern == ZMQReq {
     ///
     /// A request that is given up, by `timeout` or by cancelling the task, is over: its reply is not taken for the next one's, as the connection it
     /// went over is made anew (or, with `correlatesRequests`, by its number). So a program tries again by calling this again.
-    /// Throws `requestUnderWay`, `peerLost`, `timedOut`, `cancelled`, `closed`.
+    /// Throws `requestUnderWay`, or with `supersedesRequests` in the earlier call `superseded`; `peerLost`, `timedOut`, `cancelled`, `closed`.
     public func request(_ message: ZMQMessage, timeout: Duration? = nil) async throws(ZMQError) -> ZMQMessage {
         try await core.request(message, until: core.deadline(timeout))
     }
@@ -18,7 +18,7 @@ extension SocketCore {
     static let delimiter = ZMQMessage()
 
     func request(_ message: ZMQMessage, until deadline: Instant) async throws(ZMQError) -> ZMQMessage {
-        let prefix = try beginAsking()
+        let prefix = try await beginAsking(until: deadline)
         do throws(ZMQError) {
             while try !ask(message, prefix) { try await waitForRoom(until: deadline) }
             while true {
@@ -32,33 +32,52 @@ extension SocketCore {
         }
     }
 
-    /// Answers what goes in front of the request, and of its reply. Throws `requestUnderWay`.
-    func beginAsking() throws(ZMQError) -> ZMQMessage {
-        let correlation = try shared.withLock { shared throws(ZMQError) -> UInt32 in
-            guard !shared.isAsking else { throw .requestUnderWay }
+    private func beginAsking(until deadline: Instant) async throws(ZMQError) -> ZMQMessage {
+        while true {
+            let once = Once<Void>()
+            if let prefix = try beginAsking(or: once) { return prefix }
+            try await sleep(on: once, until: deadline)
+        }
+    }
+
+    /// Answers what goes in front of the request, and of its reply; nil while one that is superseded has not given up: again when `once` is given.
+    /// Throws `requestUnderWay`.
+    func beginAsking(or once: Once<Void>) throws(ZMQError) -> ZMQMessage? {
+        let (number, sleepers) = try shared.withLock { shared throws(ZMQError) -> (UInt32?, [Once<Void>]) in
+            if shared.isAsking {
+                guard options.supersedesRequests else { throw .requestUnderWay }
+                shared.isSuperseded = true
+                let sleepers = shared.readers + shared.takeWriters()
+                shared.readers = [once]
+                return (nil, sleepers)
+            }
             shared.isAsking = true
+            shared.isSuperseded = false
             shared.isAskedLost = false
             shared.asked = nil
             shared.requests &+= 1
-            return shared.requests
+            return (shared.requests, [])
         }
+        for sleeper in sleepers { sleeper.resume(returning: ()) }
+        guard let number else { return nil }
         // What is there answers an earlier one.
         while case .message = take() { shared.withLock { $0.state.counters.droppedUnwanted += 1 } }
         guard options.correlatesRequests else { return Self.delimiter }
-        return ZMQMessage(frames: [stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: correlation >> $0) }, []])
+        return ZMQMessage(frames: [stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: number >> $0) }, []])
     }
 
-    /// Sends the request; false while nobody has room for it.
+    /// Sends the request; false while nobody has room for it. Throws `closed`, `superseded`.
     func ask(_ message: ZMQMessage, _ prefix: ZMQMessage) throws(ZMQError) -> Bool {
         let outcome = try commit(message, prefix, from: 0) { shared in
             let outcome = shared.state.offer(message, prefix)
             if outcome == .sent { shared.asked = shared.state.name(shared.state.lastTaker) }
             return outcome
         }
+        if outcome != .sent, isSuperseded { throw .superseded }
         return outcome == .sent
     }
 
-    /// The reply, which ends the request; nil while it has not come. Throws `closed`, `peerLost`.
+    /// The reply, which ends the request; nil while it has not come. Throws `closed`, `peerLost`, `superseded`.
     func takeReply(behind prefix: ZMQMessage) throws(ZMQError) -> ZMQMessage? {
         let envelope = prefix.count
         while true {
@@ -69,17 +88,21 @@ extension SocketCore {
                         shared.state.counters.droppedUnwanted += 1
                         return false
                     }
-                    shared.isAsking = false
                     return true
                 }
-                if isOurs { return reply.suffix(from: envelope) }
+                guard isOurs else { continue }
+                endAsking()
+                return reply.suffix(from: envelope)
             case .closed: throw .closed
             case .nothing:
                 if shared.withLock({ $0.isAskedLost }) { throw .peerLost }
+                if isSuperseded { throw .superseded }
                 return nil
             }
         }
     }
+
+    private var isSuperseded: Bool { shared.withLock { $0.isSuperseded } }
 
     /// The request is over. Answers the peer that is not to be heard any more, and drops what has not left for it; none where replies have numbers.
     func giveUp() -> PeerName? {
@@ -89,12 +112,15 @@ extension SocketCore {
         }
     }
 
-    /// After `giveUp` and the end of that peer's connection: what had not left goes with it, since until now it is known who was asked.
+    /// After `giveUp`, and after the end of that peer's connection: what had not left goes with it, since until now it is known who was asked.
     func endAsking() {
-        shared.withLock { shared in
+        let sleepers = shared.withLock { shared -> [Once<Void>] in
             shared.asked = nil
             shared.isAsking = false
+            defer { shared.readers = [] }
+            return shared.readers
         }
+        for sleeper in sleepers { sleeper.resume(returning: ()) }
     }
 
     /// Ends a peer's connection.

@@ -57,9 +57,13 @@ public struct ZMQSocketOptions: Sendable {
     public var probesRouter = false
     /// REQ: a number before each request, which the reply must repeat (ZMQ_REQ_CORRELATE).
     public var correlatesRequests = false
-    /// XPUB: subscriptions that change nothing are messages too (ZMQ_XPUB_VERBOSER).
-    public var isVerbose = false
-    /// XPUB: what a peer is sent when it subscribes (ZMQ_XPUB_WELCOME_MSG).
+    /// REQ: a request ends one that is under way, whose caller gets `superseded`, instead of throwing `requestUnderWay` (ZMQ_REQ_RELAXED).
+    public var supersedesRequests = false
+    /// XPUB: which subscriptions are messages (ZMQ_XPUB_VERBOSE, ZMQ_XPUB_VERBOSER).
+    public var verbosity = ZMQVerbosity.changes
+    /// XPUB: subscriptions have no effect until the owner accepts them: `ZMQSocket.subscriptions` (ZMQ_XPUB_MANUAL, ZMQ_XPUB_MANUAL_LAST_VALUE).
+    public var decidesSubscriptions = false
+    /// PUB, XPUB: what a peer is sent first of all; it has to want it (ZMQ_XPUB_WELCOME_MSG).
     public var welcome: ZMQMessage?
     /// PUB, XPUB: wait for peers above the high-water mark instead of dropping (ZMQ_XPUB_NODROP).
     public var waitsForSubscribers = false
@@ -67,6 +71,16 @@ public struct ZMQSocketOptions: Sendable {
     public var invertsMatching = false
 
     public init() {}
+}
+
+/// Which subscriptions an XPUB's owner reads as messages.
+public enum ZMQVerbosity: Sendable, Equatable {
+    /// A topic's first subscription by anybody, and its last end.
+    case changes
+    /// Every subscription, and a topic's last end (ZMQ_XPUB_VERBOSE).
+    case subscriptions
+    /// Every subscription, and every end of one, those of peers that go among them (ZMQ_XPUB_VERBOSER).
+    case everything
 }
 
 /// What a socket does when a connection it made is lost or refused: it waits and tries again, longer after each failure.
