@@ -70,13 +70,14 @@ let package = Package(
         module("FramingProtocol", in: "Protocols/Framing", needs: ["MartletBytes"]),
         module("AMQPProtocol", in: "Protocols/AMQP", needs: ["MartletBytes"]),
         module("HTTPProtocol", in: "Protocols/HTTP", needs: ["MartletBytes"]),
-        module("WebSocketProtocol", in: "Protocols/WebSocket", needs: ["MartletBytes", "MartletDeflate"]),
-        module("ZMTPProtocol", in: "Protocols/ZMTP", needs: ["MartletBytes", "MartletCollections", "MartletCurve"]),
+        module("WebSocketProtocol", in: "Protocols/WebSocket", needs: ["MartletBytes", "MartletDeflate", "MartletHTTPProtocol"]),
+        module(
+            "ZMTPProtocol", in: "Protocols/ZMTP", needs: ["MartletBytes", "MartletCollections", "MartletCurve", "MartletWebSocketProtocol"]),
 
         module("Driver", in: "Libraries/Driver", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module(
             "WebSocketLayer", in: "Libraries/WebSocketLayer",
-            needs: ["MartletBytes", "MartletEventLoop", "MartletHTTPProtocol", "MartletWebSocketProtocol"]),
+            needs: ["MartletBytes", "MartletEventLoop", "MartletWebSocketProtocol"]),
         module("Client", in: "Libraries/Client", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module(
             "MQTT", in: "Libraries/MQTT",
@@ -91,8 +92,8 @@ let package = Package(
         module(
             "ZMQ", in: "Libraries/ZMQ",
             needs: [
-                "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletClient", "MartletZMTPProtocol",
-                "MartletCurve",
+                "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient",
+                "MartletWebSocketProtocol", "MartletZMTPProtocol", "MartletCurve",
             ]),
 
         module(

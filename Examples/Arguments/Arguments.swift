@@ -69,6 +69,12 @@ public enum Arguments {
         exit(64)
     }
 
+    /// Ends the program with what `result` failed with.
+    public static func fail(_ result: Result<Void, any Error>) -> Never {
+        if case .failure(let error) = result { fputs("\(error)\n", stderr) }
+        exit(1)
+    }
+
     /// The words behind the first, without options and their values.
     public static var words: [String] { Array(allWords.dropFirst()) }
 

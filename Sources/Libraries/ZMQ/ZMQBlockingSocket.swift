@@ -173,6 +173,7 @@ extension SocketCore {
                 }
                 dropped.wait(blockingUntil: .never)
             }
+            endAsking()
             throw error
         }
     }

@@ -27,6 +27,7 @@ extension SocketCore {
             }
         } catch {
             if let asked = giveUp() { await drop(asked) }
+            endAsking()
             throw error
         }
     }
@@ -80,13 +81,19 @@ extension SocketCore {
         }
     }
 
-    /// Answers the peer that is not to be heard any more; none where replies have numbers.
+    /// The request is over. Answers the peer that is not to be heard any more, and drops what has not left for it; none where replies have numbers.
     func giveUp() -> PeerName? {
         shared.withLock { shared -> PeerName? in
-            defer { shared.asked = nil }
-            shared.isAsking = false
             if let asked = shared.asked { shared.state.dropUnsent(to: asked) }
             return options.correlatesRequests || shared.isAskedLost ? nil : shared.asked
+        }
+    }
+
+    /// After `giveUp` and the end of that peer's connection: what had not left goes with it, since until now it is known who was asked.
+    func endAsking() {
+        shared.withLock { shared in
+            shared.asked = nil
+            shared.isAsking = false
         }
     }
 

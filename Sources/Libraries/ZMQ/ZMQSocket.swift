@@ -114,11 +114,12 @@ extension SocketCore {
         case .inproc(let name):
             try Inproc.bind(self, to: name)
             return endpoint
-        case .stream(let place):
-            let sockets: [BoundSocket]
-            do throws(NetError) { sockets = try await Self.sockets(at: place) } catch { throw .bindFailed(error) }
+        case .stream(let stream):
+            try checkCarriage(stream, endpoint)
+            let sockets: [BoundSocket], carriage = try StreamCarriage(binding: endpoint, stream, options)
+            do throws(NetError) { sockets = try await Self.sockets(at: stream.place) } catch { throw .bindFailed(error) }
             let bound = endpoint.bound(to: sockets[0].address)
-            await askLoop { [self] host in host.listen(on: sockets, bound, written: text, for: self) }
+            await askLoop { [self] host in host.listen(on: sockets, bound, written: text, over: carriage, for: self) }
             return bound
         }
     }
@@ -141,13 +142,20 @@ extension SocketCore {
         return sockets
     }
 
+    /// A STREAM socket has the bytes of TCP and of nothing else.
+    private func checkCarriage(_ stream: ZMQEndpoint.Stream, _ endpoint: ZMQEndpoint) throws(ZMQError) {
+        if isRaw, stream.webSocket != nil { throw .endpointInvalid(endpoint.description, reason: "STREAM is not for WebSocket") }
+    }
+
     func connect(to endpoint: ZMQEndpoint) throws(ZMQError) {
         if shared.withLock({ $0.isClosing }) { throw .closed }
         switch endpoint.transport {
         case .inproc(let name): try Inproc.connect(self, to: name)
         case .stream:
-            guard let place = try endpoint.placeToConnect() else { return }
-            onLoop { [self] host in host.connect(to: place, endpoint, for: self) }
+            guard let stream = try endpoint.streamToConnect() else { return }
+            try checkCarriage(stream, endpoint)
+            let carriage = try StreamCarriage(connecting: endpoint, stream, options)
+            onLoop { [self] host in host.connect(to: stream, endpoint, over: carriage, for: self) }
         }
     }
 
