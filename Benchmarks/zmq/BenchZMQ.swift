@@ -5,7 +5,7 @@ import MartletZMQ
 
 /// One socket in one role, as `Benchmarks/load/zmqload` has with libzmq, so that either end can be ours:
 /// `bench-zmq ROLE --bind|--connect ENDPOINT [--size BYTES] [--count N] [--wait MS] [--hwm N] [--loop]`, ROLE one of push pull pub sub req rep,
-/// or both ends in one process: pushpull pubsub reqrep. `--loop`: the tasks run on the sockets' loops. One JSON object when it ends.
+/// or both ends in one process: pushpull pubsub reqrep; or proxy, from PULL at --bind to PUSH at --connect, until it is killed. `--loop`: the tasks run on the sockets' loops. One JSON object when it ends.
 @main struct BenchZMQ {
     struct Options: Sendable {
         var bind: String?
@@ -53,6 +53,11 @@ import MartletZMQ
             }
         case "req": try await open(.req, o) { try await ask($0, "req", o) }
         case "rep": try await open(.rep, o) { try await serve($0, o) }
+        case "proxy":
+            guard let frontend = o.bind, let backend = o.connect else { exit(64) }
+            try await withZMQSocket(.pull, bind: frontend) { pull in
+                try await withZMQSocket(.push, bind: backend) { push in try await ZMQProxy(frontend: pull, backend: push).run() }
+            }
         case "pushpull", "pubsub", "reqrep":
             guard let endpoint = o.bind else { exit(64) }
             var far = o, near = o

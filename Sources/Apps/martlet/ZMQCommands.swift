@@ -83,7 +83,7 @@ enum ZMQCommands {
         "xsub", "as sub, and send stdin to the publishers", ("martlet zmq xsub --connect tcp://127.0.0.1:5556", "everything that is published"))
 
     static let stream = command(
-        "stream", "plain TCP peers: print what they send behind their routing id in hexadecimal, and send lines that begin with one",
+        "stream", "talk with plain TCP peers: each line begins with a peer's routing id in hexadecimal",
         ("martlet zmq stream --bind tcp://*:5000 -m welcome", "to all who come; a line of an id alone ends that connection"))
     static let client = command(
         "client", "send each line to one of the servers, in turn, and print what they send",

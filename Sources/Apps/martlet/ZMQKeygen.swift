@@ -6,7 +6,7 @@ import MartletZMQ
 enum ZMQKeygen {
     static let command = Command(
         path: ["zmq", "keygen"],
-        summary: "make keys for CURVE: to stdout, or to NAME.key (public) and NAME.key_secret (both, for this user alone)",
+        summary: "make keys for CURVE: to stdout, or NAME.key (public) and NAME.key_secret (both)",
         words: "[NAME]",
         options: [.flag("--json", about: "one JSON object on stdout")],
         examples: [

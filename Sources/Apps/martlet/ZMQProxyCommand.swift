@@ -38,8 +38,9 @@ struct ZMQProxyOptions: Sendable {
         ],
         footnote: {
             """
-            What passed is on stderr at the end. PLAIN and CURVE count for both sides; capture and control are without: keep them local.
-            The answer to STATISTICS is eight frames of 8 bytes: messages and bytes received and sent by the frontend, then by the backend.
+            What passed is on stderr at the end. PLAIN and CURVE count for both sides; capture and control have none: keep them
+            local. The answer to STATISTICS is eight frames of 8 bytes: messages and bytes received, then sent, by the frontend,
+            and the same of the backend.
 
             """
         },

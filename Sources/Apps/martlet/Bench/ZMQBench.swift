@@ -37,7 +37,7 @@ struct ZMQBench: Sendable {
         footnote: {
             """
             A message's latency is from when it was due (--rate) or sent until it is received; of req/rep, until the reply is there.
-            It is known where both ends are ours, or run on one machine. PUB drops what a slow SUB cannot take: received is less than sent then.
+            It is known where both ends are ours, or run on one machine. PUB drops what a slow SUB cannot take.
             An error is a connection that was lost or refused, or a reply that is not its request's.
 
             """

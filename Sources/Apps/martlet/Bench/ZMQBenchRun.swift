@@ -61,7 +61,7 @@ final class ZMQBenchRun: Sendable {
             try await open(senders, at: bench.endpoint)
             try await open(receivers, at: bench.receiving ?? bench.endpoint)
         }
-        return try await withThrowingTaskGroup(of: Void.self) { group in
+        let figures = try await withThrowingTaskGroup(of: Void.self) { group in
             defer {
                 group.cancelAll()
                 faults.isOver.store(true, ordering: .relaxed)
@@ -77,6 +77,9 @@ final class ZMQBenchRun: Sendable {
             if bench.role == .receive { try await firstMessage() }
             return await measure(gate)
         }
+        // What was sent to others is to arrive.
+        if bench.role == .send { for socket in senders { await socket.close() } }
+        return figures
     }
 
     // MARK: Sockets
