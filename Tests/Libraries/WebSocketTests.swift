@@ -245,6 +245,24 @@ import Testing
         }
     }
 
+    @Test(arguments: [false, true])
+    func `a connection is no request of the server's, however long it lasts`(byCallbacks: Bool) async throws {
+        let options = webSocketOptions {
+            $0.http.requestsMax = 1
+            $0.http.loops = 1
+        }
+        try await withWebSocketServer(options: options, events: byCallbacks ? webSocketEchoEvents : nil, webSocketEcho) { url in
+            try await WebSocketConnection.withConnection(to: url) { first in
+                try await WebSocketConnection.withConnection(to: url) { second in
+                    for connection in [second, first] {
+                        try await connection.send("hello")
+                        #expect(try await connection.receive() == "hello")
+                    }
+                }
+            }
+        }
+    }
+
     @Test func `over TLS, and over a Unix socket`() async throws {
         let name = "@martlet-ws-\(UInt64.random(in: 0...UInt64.max))"
         let serving = Task { () async throws -> Void in try await WebSocketConnection.serve(on: "ws+unix://\(name)", webSocketEcho) }

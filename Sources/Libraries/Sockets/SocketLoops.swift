@@ -52,7 +52,7 @@ package enum SocketLoops {
         limits.outputHighWater = StreamCore.highWater
         limits.outputLowWater = StreamCore.highWater / 4
         limits.readsWhileBlocked = true
-        limits.flushBatch = 32
+        limits.flushBatch = 8
         let loop = loops.withLock { loops in
             let loop = EventLoop(number: loops.all.count, kernel: kernel, limits: limits)
             loops.all.append(loop)
