@@ -125,6 +125,11 @@ public struct DatagramSocket: Sendable {
         try check(isAlive ? -CInt(CL_EADDRINUSE) : cl_unlink_socket(path), .bind, path)
     }
 
+    /// Receives what is sent to a group from now on, by one interface ("eth0"), or by the one that the routes have for it. For a socket on no loop yet.
+    public func join(_ group: SocketAddress, interface: String? = nil) throws(NetError) {
+        try Self.setMembership(descriptor, joins: true, group: group, interface: interface, source: nil)
+    }
+
     static func interface(_ name: String, _ phase: NetError.Phase) throws(NetError) -> UInt32 {
         let index = cl_interface_index(name)
         guard index > 0 else {

@@ -15,6 +15,7 @@ final class SocketHost {
     private var channels: [Int: PeerChannel] = [:]
     private var listeners: [(endpoint: ZMQEndpoint, written: String, listener: Listener)] = []
     private var connections: [PeerConnection] = []
+    private var datagrams: [Int: GroupDatagrams] = [:]
     private var shared: ZMTPConfiguration?
     private var ending: (@Sendable () -> Void)?
     private var endClock: PauseClock?
@@ -72,6 +73,37 @@ final class SocketHost {
         let gone = listeners.filter { $0.written == text || $0.endpoint.description == text }
         listeners.removeAll { $0.written == text || $0.endpoint.description == text }
         for (_, _, listener) in gone { loop.close(listener, .finished) }
+        return !gone.isEmpty || closeDatagrams { $0.written == text || $0.endpoint.description == text }
+    }
+
+    // MARK: Datagrams
+
+    /// A socket for datagrams is a peer from now on: RADIO's wants all, DISH's gives what was joined.
+    func open(_ socket: DatagramSocket, _ endpoint: ZMQEndpoint, written: String, for core: SocketCore) {
+        self.core = core
+        guard ending == nil, let peer = core.addPeer(isLasting: true, isStream: true) else { return socket.close() }
+        let channel = GroupDatagrams(core, peer, socket, endpoint, written: written)
+        guard channel.open(on: loop) else { return core.change { $0.state.remove(peer.index) } }
+        datagrams[peer.index] = channel
+        core.change { shared in
+            _ = shared.state.connected(peer.index, identity: [])
+            if shared.state.type == .radio { shared.state.everywhere.append(UInt32(truncatingIfNeeded: peer.index)) }
+        }
+        core.events.emit(core.type == .dish ? .listening(endpoint) : .connected(endpoint))
+    }
+
+    /// Ends those, once what was sent has left as far as the kernel takes it. Answers whether there was one.
+    @discardableResult private func closeDatagrams(where isMeant: (GroupDatagrams) -> Bool) -> Bool {
+        let gone = datagrams.filter { isMeant($0.value) }
+        for (index, channel) in gone {
+            channel.pump(on: loop)
+            channel.close(on: loop)
+            datagrams[index] = nil
+            core?.change { shared in
+                shared.state.everywhere.removeAll { $0 == UInt32(truncatingIfNeeded: index) }
+                shared.state.remove(index)
+            }
+        }
         return !gone.isEmpty
     }
 
@@ -125,7 +157,7 @@ final class SocketHost {
 
     /// Answers whether it was connected there.
     func disconnect(_ text: String) -> Bool {
-        guard let connection = connections.first(where: { $0.endpoint.description == text }) else { return false }
+        guard let connection = connections.first(where: { $0.endpoint.description == text }) else { return closeDatagrams { $0.written == text } }
         forget(connection)
         return true
     }
@@ -177,7 +209,7 @@ final class SocketHost {
     @discardableResult private func look(_ rhythm: (inout PumpRhythm, Int) -> Bool) -> Bool {
         guard let core else { return false }
         let (filled, goesOn) = core.takeFilled(rhythm)
-        for index in filled { channels[index]?.pump() }
+        for index in filled { if let channel = channels[index] { channel.pump() } else { datagrams[index]?.pump(on: loop) } }
         core.wakeWriters()
         return goesOn
     }
@@ -186,7 +218,10 @@ final class SocketHost {
         for peer in peers { if let channel = channel(peer), channel.slot != 0 { loop.pauseReading(channel.slot, false) } }
     }
 
-    func say(_ topic: [UInt8], isOn: Bool) { for channel in channels.values { channel.say(topic, isOn: isOn) } }
+    func say(_ topic: [UInt8], isOn: Bool) {
+        for channel in channels.values { channel.say(topic, isOn: isOn) }
+        for channel in datagrams.values { channel.say(topic, isOn: isOn) }
+    }
 
     func becameReady(_ channel: PeerChannel) {
         channel.connection?.attempt = 0
@@ -223,6 +258,7 @@ final class SocketHost {
         for (_, _, listener) in listeners { loop.close(listener, .finished) }
         listeners = []
         pump()
+        closeDatagrams { _ in true }
         for connection in connections {
             if channels[connection.peer.index] == nil, !core.hasUnsent(connection.peer) { forget(connection) }
         }

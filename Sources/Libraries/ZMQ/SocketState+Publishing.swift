@@ -97,7 +97,12 @@ extension SocketState {
     @inline(__always) mutating func publish(_ message: ZMQMessage, to group: ZMQMessage?) -> Outcome {
         if isLoopBehind || unpumped >= max(options.sendHighWaterMark, 1) { return .full }
         matched.removeAll()
-        if let group { subscriptions.match(whole: group.span(of: 0), into: &matched) } else { subscriptions.match(message.span(of: 0), into: &matched) }
+        if let group {
+            subscriptions.match(whole: group.span(of: 0), into: &matched)
+            for index in everywhere { matched.append(index) }
+        } else {
+            subscriptions.match(message.span(of: 0), into: &matched)
+        }
         if options.invertsMatching { invertMatch() }
         guard !matched.isEmpty else {
             counters.droppedUnroutable += 1

@@ -73,6 +73,8 @@ struct SocketState: ~Copyable {
     var askedTaken = 0
     /// Peers that want the message.
     var matched = Scratch<UInt32>()
+    /// RADIO: peers that get the messages to every group, since they cannot say what they want.
+    var everywhere: [UInt32] = []
     /// SUB, XSUB, DISH: what is asked of every peer.
     var wanted: [[UInt8]: Int] = [:]
     /// Where messages have come: in the order in which they are read.

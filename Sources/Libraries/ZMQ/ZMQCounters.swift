@@ -10,6 +10,8 @@ public struct ZMQCounters: Sendable, Equatable {
     public var droppedUnroutable: UInt64 = 0
     /// Messages that were waiting for a peer when it went for good, or the socket closed; of what the kernel had taken nobody knows.
     public var droppedUnsent: UInt64 = 0
+    /// Over udp: messages that no datagram of 8 KiB holds, and datagrams that came and were longer.
+    public var droppedTooLong: UInt64 = 0
     /// Messages that came and were not for us: no subscription, no request, no envelope.
     public var droppedUnwanted: UInt64 = 0
     /// Connections made or accepted whose handshake ended well.

@@ -15,7 +15,14 @@ public struct ZMQEndpoint: Sendable, Hashable, CustomStringConvertible {
         var target: String?
         var isSecure: Bool
     }
+    /// Where datagrams go, or are taken: an address of this machine, or a group.
+    struct Datagrams: Sendable, Hashable {
+        var address: SocketAddress
+        /// By which interface those of a group go and come: its name or one of its addresses; nil: as the routes have it.
+        var interface: String?
+    }
     enum Transport: Sendable, Hashable {
+        case datagrams(Datagrams)
         case stream(Stream)
         case inproc(String)
     }
@@ -28,6 +35,8 @@ public struct ZMQEndpoint: Sendable, Hashable, CustomStringConvertible {
     /// `tcp://SOURCE:PORT;HOST:PORT`, to connect from an address or an interface, PORT `*` or 0 for any;
     /// `ipc:///PATH`, `ipc://@NAME` for an abstract name; `inproc://NAME`, within the process;
     /// `ws://HOST:PORT/PATH` over WebSocket and `wss://…` with TLS (RFC 45, ZWS 2.0): bound without `/PATH` every path is served.
+    /// `udp://ADDRESS:PORT` and `udp://INTERFACE;GROUP:PORT`, for RADIO to connect to and for DISH to bind (`*` for every IPv4 address): a message is a
+    /// datagram of 8 KiB at most.
     /// Throws `endpointInvalid`.
     public init(_ text: String) throws(ZMQError) {
         func refusal(_ reason: String) -> ZMQError { .endpointInvalid(text, reason: reason) }
@@ -44,7 +53,8 @@ public struct ZMQEndpoint: Sendable, Hashable, CustomStringConvertible {
         case "inproc": transport = .inproc(String(rest))
         case "ws": transport = .stream(try Self.webSocket(rest, isSecure: false, refusal))
         case "wss": transport = .stream(try Self.webSocket(rest, isSecure: true, refusal))
-        case let scheme: throw refusal("\(scheme) is none of tcp, ipc, inproc, ws, wss")
+        case "udp": transport = .datagrams(try Self.datagrams(rest, refusal))
+        case let scheme: throw refusal("\(scheme) is none of tcp, ipc, inproc, ws, wss, udp")
         }
         description = text
     }
@@ -79,8 +89,18 @@ public struct ZMQEndpoint: Sendable, Hashable, CustomStringConvertible {
         return Stream(place: try place(authority[...], refusal), webSocket: WebSocketPath(target: target, isSecure: isSecure))
     }
 
+    private static func datagrams(_ text: Substring, _ refusal: (String) -> ZMQError) throws(ZMQError) -> Datagrams {
+        let parts = text.split(separator: ";", maxSplits: 1, omittingEmptySubsequences: false)
+        guard case .internet(let host, let port) = try place(parts[parts.count - 1], refusal) else { throw refusal("it has no address") }
+        guard let address = SocketAddress(host.isEmpty ? "0.0.0.0" : host, port: port) else { throw refusal("over udp it needs an address, not a name") }
+        guard parts.count > 1 else { return Datagrams(address: address) }
+        guard address.isMulticast, !parts[0].isEmpty else { throw refusal("an interface stands before a group") }
+        return Datagrams(address: address, interface: String(parts[0]))
+    }
+
     /// Where a bound socket really is.
     func bound(to address: SocketAddress) -> ZMQEndpoint {
+        if case .datagrams = transport { return ZMQEndpoint(transport, "udp://\(address)") }
         guard case .stream(let stream) = transport, let webSocket = stream.webSocket else {
             return ZMQEndpoint(transport, "\(address.kind == .unix ? "ipc" : "tcp")://\(address)")
         }

@@ -122,6 +122,13 @@ extension SocketCore {
             let bound = endpoint.bound(to: sockets[0].address)
             await askLoop { [self] host in host.listen(on: sockets, bound, written: text, over: carriage, for: self) }
             return bound
+        case .datagrams(let datagrams):
+            try checkDatagrams(endpoint, binds: true)
+            let socket: DatagramSocket
+            do throws(NetError) { socket = try datagrams.bound() } catch { throw .bindFailed(error) }
+            let bound = endpoint.bound(to: socket.local)
+            await askLoop { [self] host in host.open(socket, bound, written: text, for: self) }
+            return bound
         }
     }
 
@@ -166,6 +173,11 @@ extension SocketCore {
             try checkCarriage(stream, endpoint)
             let carriage = try StreamCarriage(connecting: endpoint, stream, options)
             onLoop { [self] host in host.connect(to: stream, endpoint, over: carriage, for: self) }
+        case .datagrams(let datagrams):
+            try checkDatagrams(endpoint, binds: false)
+            let socket: DatagramSocket
+            do throws(NetError) { socket = try datagrams.connected() } catch { throw .endpointInvalid(endpoint.description, reason: "\(error)") }
+            onLoop { [self] host in host.open(socket, endpoint, written: endpoint.description, for: self) }
         }
     }
 
