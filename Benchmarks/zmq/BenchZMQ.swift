@@ -11,7 +11,7 @@ import MartletZMQ
         var bind: String?
         var connect: String?
         var size = 64, count = 1_000_000, wait = 300, mark = 1_000
-        var runsOnLoop = false
+        var runsOnLoop = false, readsInPlace = false
     }
 
     static func main() async throws {
@@ -19,8 +19,8 @@ import MartletZMQ
         guard words.count >= 4 else { exit(64) }
         var options = Options(), index = 2
         while index < words.count {
-            if words[index] == "--loop" {
-                options.runsOnLoop = true
+            if words[index] == "--loop" || words[index] == "--in-place" {
+                if words[index] == "--loop" { options.runsOnLoop = true } else { options.readsInPlace = true }
                 index += 1
                 continue
             }
@@ -124,6 +124,7 @@ import MartletZMQ
     }
 
     private static func receiveAll<Pattern: ZMQReceiver>(_ socket: ZMQSocket<Pattern>, _ name: String, _ o: Options) async throws {
+        if o.readsInPlace { return try await readAll(socket, name, o) }
         var count = 0, next: UInt32 = 0, odd = 0, began: Int64 = 0, ended: Int64 = 0, cpu = Duration.zero
         while count < o.count {
             let message: ZMQMessage
@@ -139,6 +140,30 @@ import MartletZMQ
                 if sequence < next { odd += 1 }
                 next = sequence &+ 1
             }
+        }
+        report(name, o, count, Double(ended - began) / 1e9, lost: o.count - count + odd, cpu, [])
+    }
+
+    /// The same in place.
+    private static func readAll<Pattern: ZMQReceiver>(_ socket: ZMQSocket<Pattern>, _ name: String, _ o: Options) async throws {
+        var count = 0, next: UInt32 = 0, odd = 0, began: Int64 = 0, ended: Int64 = 0, cpu = Duration.zero
+        while count < o.count {
+            let wait: Duration? = count == 0 ? nil : .seconds(3)
+            do {
+                try await socket.withBatch(timeout: wait) { batch in
+                    ended = now()
+                    if count == 0 { (began, cpu) = (ended, ProcessUse().processorTime) }
+                    while batch.next() {
+                        count += 1
+                        let bytes = batch.span(of: 0)
+                        guard bytes.count == o.size, o.size >= 16 else { odd += bytes.count == o.size ? 0 : 1; continue }
+                        let sequence = UInt32(bytes[0]) | UInt32(bytes[1]) << 8 | UInt32(bytes[2]) << 16 | UInt32(bytes[3]) << 24
+                        if sequence < next { odd += 1 }
+                        next = sequence &+ 1
+                    }
+                    ended = now()
+                }
+            } catch ZMQError.timedOut { break }
         }
         report(name, o, count, Double(ended - began) / 1e9, lost: o.count - count + odd, cpu, [])
     }

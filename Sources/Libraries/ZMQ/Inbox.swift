@@ -155,6 +155,42 @@ struct Batch: Sendable {
         return ZMQMessage(bytes: bytes, ends: ends)
     }
 
+    /// Where a message lies.
+    struct Place: Sendable {
+        fileprivate var mark = 0, start = 0
+        /// Frames.
+        var count = 0
+        /// It was handed over: `handedMessage`.
+        var isHanded = false
+    }
+
+    /// Where the next message lies, which is passed by; `isAtEnd` must be false.
+    @inline(__always) mutating func advance() -> Place {
+        var place = Place(mark: mark, start: start, count: 1)
+        if inbox.marks[mark].isHanded {
+            mark &+= 1
+            handed &+= 1
+            (place.count, place.isHanded) = (inbox.handed[handed - 1].count, true)
+            return place
+        }
+        while inbox.marks[mark].hasMore {
+            mark &+= 1
+            place.count &+= 1
+        }
+        start = Int(inbox.marks[mark].end)
+        mark &+= 1
+        return place
+    }
+
+    /// The message that was passed by last.
+    var handedMessage: ZMQMessage { inbox.handed[handed - 1] }
+
+    /// A frame's bytes.
+    @inline(__always) func range(of frame: Int, _ place: Place) -> Range<Int> {
+        let start = frame == 0 ? place.start : Int(inbox.marks[place.mark &+ frame &- 1].end)
+        return start..<Int(inbox.marks[place.mark &+ frame].end)
+    }
+
     /// Takes the memory away, for the next batch.
     mutating func surrender() -> Inbox {
         var inbox = Inbox()
