@@ -19,7 +19,9 @@ public final class WebSocketClientLayer: WebSocketLayer {
     private static var random: (UInt64, UInt64) { (.random(in: 0 ... .max), .random(in: 0 ... .max)) }
 
     public override func start() {
-        do throws(WebSocketUpgradeFailure) { try upgrade.begin(into: &sealed.value) } catch { failure = LayerFailure(.upgradeRefused, "\(error)", of: .webSocket) }
+        do throws(WebSocketUpgradeFailure) { try upgrade.begin(into: &sealed.value) } catch {
+            failure = LayerFailure(.upgradeRefused, "\(error)", of: .webSocket)
+        }
     }
 
     public override func unseal(_ bytes: Span<UInt8>, into plain: inout OutputSpan<UInt8>) {
