@@ -70,13 +70,14 @@ let package = Package(
         module("FramingProtocol", in: "Protocols/Framing", needs: ["MartletBytes"]),
         module("AMQPProtocol", in: "Protocols/AMQP", needs: ["MartletBytes"]),
         module("HTTPProtocol", in: "Protocols/HTTP", needs: ["MartletBytes"]),
-        module("WebSocketProtocol", in: "Protocols/WebSocket", needs: ["MartletBytes", "MartletDeflate"]),
-        module("ZMTPProtocol", in: "Protocols/ZMTP", needs: ["MartletBytes", "MartletCollections", "MartletCurve"]),
+        module("WebSocketProtocol", in: "Protocols/WebSocket", needs: ["MartletBytes", "MartletDeflate", "MartletHTTPProtocol"]),
+        module(
+            "ZMTPProtocol", in: "Protocols/ZMTP", needs: ["MartletBytes", "MartletCollections", "MartletCurve", "MartletWebSocketProtocol"]),
 
         module("Driver", in: "Libraries/Driver", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module(
             "WebSocketLayer", in: "Libraries/WebSocketLayer",
-            needs: ["MartletBytes", "MartletEventLoop", "MartletHTTPProtocol", "MartletWebSocketProtocol"]),
+            needs: ["MartletBytes", "MartletEventLoop", "MartletWebSocketProtocol"]),
         module("Client", in: "Libraries/Client", needs: ["MartletBytes", "MartletEventLoop", "MartletNet"]),
         module(
             "MQTT", in: "Libraries/MQTT",
@@ -91,8 +92,8 @@ let package = Package(
         module(
             "ZMQ", in: "Libraries/ZMQ",
             needs: [
-                "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletDriver", "MartletClient", "MartletZMTPProtocol",
-                "MartletCurve",
+                "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient",
+                "MartletWebSocketProtocol", "MartletZMTPProtocol", "MartletCurve",
             ]),
 
         module(
@@ -205,6 +206,11 @@ let package = Package(
         example("13-items", needs: ["MartletHTTP"]),
         example("14-chat", needs: ["MartletWebSocket"]),
         example("15-polling", needs: ["MartletSockets", "MartletWebSocket"]),
+        example("16-zmq-request-reply", needs: ["MartletZMQ"]),
+        example("17-zmq-publish-subscribe", needs: ["MartletZMQ"]),
+        example("18-zmq-pipeline", needs: ["MartletZMQ"]),
+        example("19-zmq-lazy-pirate", needs: ["MartletZMQ"]),
+        example("20-zmq-paranoid-pirate", needs: ["MartletZMQ"]),
 
         // A broker in memory, for tests; and the simulator: `make sim`.
         .target(

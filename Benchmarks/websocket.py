@@ -25,6 +25,8 @@ LOADS = {
     "echo, 1,000 connections": "--path /ws --conns 1000",
     "chat to 100, 8 in flight": "--path /chat --mode broadcast --conns 100 --depth 8",
     "chat to 1,000, 2 in flight": "--path /chat --mode broadcast --conns 1000 --depth 2",
+    "chat of 100, 8 of them speak": "--path /chat --mode broadcast --conns 100 --senders 8 --depth 8",
+    "chat of 1,000, 8 of them speak": "--path /chat --mode broadcast --conns 1000 --senders 8 --depth 8",
 }
 
 

@@ -17,8 +17,13 @@ router.get("/news/{after}/wait") { request in .text(await news.next(after: reque
 router.get("/live") { request in try live.respond(to: request) }
 
 let (places, source) = AsyncStream.makeStream(of: String.self)
-let server = Task { [router] in try await HTTPServer.serve(on: "http://127.0.0.1:0", ready: { source.yield("\($0)") }, router) }
-guard let place = await places.first(where: { _ in true }) else { fatalError("no server") }
+let server = Task { [router] in
+    defer { source.finish() }
+    try await HTTPServer.serve(on: "http://127.0.0.1:0", ready: { source.yield("\($0)") }, router)
+}
+guard let place = await places.first(where: { _ in true }) else {
+    Arguments.fail(await server.result)
+}
 let end = clock.now + .seconds(seconds)
 async let polling = measure("polling, every 2 s") { place, seen in
     while clock.now < end {

@@ -28,6 +28,14 @@ public enum Arguments {
         return "http://" + (host.contains(":") ? "[\(host)]" : host) + ":" + (value(of: "--port") ?? "8765")
     }
 
+    /// Where a ZeroMQ socket is: `--host HOST --port PORT`, by default 127.0.0.1 and the program's own port. A program's further ports follow its first,
+    /// as 5691 does 5690.
+    public static func zmq(_ port: Int, first: Int? = nil) -> String {
+        let host = value(of: "--host") ?? "127.0.0.1"
+        let chosen = value(of: "--port").flatMap { Int($0) }.map { $0 + port - (first ?? port) } ?? port
+        return "tcp://" + (host.contains(":") ? "[\(host)]" : host) + ":\(chosen)"
+    }
+
     /// Cancels a server when Ctrl-C or SIGTERM asks the program to end, so that it ends in good order; the second time the program ends at once.
     /// Once in a program.
     public static func cancelWhenAsked(_ server: Task<Void, any Error>) {
@@ -61,6 +69,12 @@ public enum Arguments {
         exit(64)
     }
 
+    /// Ends the program with what `result` failed with.
+    public static func fail(_ result: Result<Void, any Error>) -> Never {
+        if case .failure(let error) = result { fputs("\(error)\n", stderr) }
+        exit(1)
+    }
+
     /// The words behind the first, without options and their values.
     public static var words: [String] { Array(allWords.dropFirst()) }
 
@@ -73,7 +87,9 @@ public enum Arguments {
 
     private static var allWords: [String] {
         var words: [String] = [], rest = CommandLine.arguments.dropFirst()
-        while let word = rest.popFirst() { if word == "--host" || word == "--port" { _ = rest.popFirst() } else { words.append(word) } }
+        while let word = rest.popFirst() {
+            if ["--host", "--port", "--timeout", "--heartbeat"].contains(word) { _ = rest.popFirst() } else { words.append(word) }
+        }
         return words
     }
 

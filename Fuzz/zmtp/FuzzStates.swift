@@ -1,5 +1,6 @@
 import MartletBytes
 import MartletCurve
+import MartletWebSocketProtocol
 import MartletZMTPProtocol
 
 /// Small limits, so that a fuzzer meets them.
@@ -38,6 +39,7 @@ private let types: [(server: ZMTPSocketType?, client: ZMTPSocketType)] = [
 struct FuzzEnd {
     let bits: UInt8
     let isServer: Bool
+    var isOverWebSocket = false
 
     func machine() -> ZMTPMachine {
         let security: ZMTPSecurity =
@@ -48,7 +50,9 @@ struct FuzzEnd {
             }
         let pair = types[Int(bits >> 2 & 3) + 4 * Int(bits >> 5)]
         let configuration = ZMTPConfiguration(isServer ? pair.server : pair.client, security: security, asksForNull: bits & 3 == 1 && isServer, limits: limits)
-        return ZMTPMachine(configuration, seed: seed(isServer ? 3 : 4), now: Instant(nanoseconds: 0))
+        guard isOverWebSocket else { return ZMTPMachine(configuration, seed: seed(isServer ? 3 : 4), now: Instant(nanoseconds: 0)) }
+        let way: ZMTPWebSocket = isServer ? .server(path: "/", origins: .sameHost) : .client(host: "a", target: "/", secret: SIMD4(1, 2, 3, 4))
+        return ZMTPMachine(configuration, over: way, seed: seed(isServer ? 3 : 4), now: Instant(nanoseconds: 0))
     }
 }
 
@@ -65,9 +69,11 @@ struct FuzzRun: ~Copyable {
     var output = ByteBuffer()
     var seen = FuzzSeen()
     private var unread = UnreadBytes()
+    private let isOverWebSocket: Bool
 
     init(_ end: FuzzEnd) {
         machine = end.machine()
+        isOverWebSocket = end.isOverWebSocket
         do { try machine.greet(into: &output) } catch { preconditionFailure("a greeting is refused") }
     }
 
@@ -102,14 +108,14 @@ struct FuzzRun: ~Copyable {
                     break
                 }
                 let owned = event.owned(in: machine.content(in: all))
-                seen.events.append(owned)
+                if owned != .part { seen.events.append(owned) }
                 guard case .authenticate = event else { continue }
                 do { try machine.accept(into: &output) } catch { preconditionFailure("an answer is refused") }
             }
             used = input.offset
         }
         unread.keep(piece.span, used: used)
-        precondition(machine.isClosed || unread.count <= 1200, "more is kept than the limits allow")
+        precondition(machine.isClosed || unread.count <= (isOverWebSocket ? 1 << 16 : 1200), "more is kept than the limits allow")
         swap(&unread, &self.unread)
     }
 }

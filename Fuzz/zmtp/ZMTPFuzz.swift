@@ -8,10 +8,10 @@ import MartletZMTPProtocol
 public func fuzz(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     guard count > 2 else { return 0 }
     let bytes = Array(UnsafeBufferPointer(start: start + 2, count: count - 2))
-    let end = FuzzEnd(bits: start[0], isServer: start[0] & 16 != 0), isOpened = start[1] & 1 != 0
+    let end = FuzzEnd(bits: start[0], isServer: start[0] & 16 != 0, isOverWebSocket: start[1] & 128 != 0), isOpened = start[1] & 1 != 0
     let whole = run(end, isOpened, bytes, pieces: bytes.count)
     precondition(whole == run(end, isOpened, bytes, pieces: 1), "single bytes give another result")
-    precondition(whole == run(end, isOpened, bytes, pieces: 2 + Int(start[1] >> 1)), "a split gives another result")
+    precondition(whole == run(end, isOpened, bytes, pieces: 2 + Int(start[1] >> 1 & 63)), "a split gives another result")
     sayAgain(whole, end)
     return 0
 }
@@ -19,7 +19,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
 private func run(_ end: FuzzEnd, _ isOpened: Bool, _ bytes: [UInt8], pieces size: Int) -> FuzzSeen {
     var run = FuzzRun(end)
     if isOpened {
-        var other = FuzzRun(FuzzEnd(bits: end.bits, isServer: !end.isServer))
+        var other = FuzzRun(FuzzEnd(bits: end.bits, isServer: !end.isServer, isOverWebSocket: end.isOverWebSocket))
         join(&run, &other)
         // Behind CURVE only the other end can seal: half of the bytes come as its message.
         if end.bits & 3 == 3 {

@@ -206,4 +206,45 @@ import Testing
         #expect(bench.loop.connectionCount == 0)
         #expect(bench.network.read(from: bench.far) == [1, 2, 3, 4])
     }
+
+    /// Says what it hears to all.
+    final class Crier: Channel {
+        var all: [Channel] = []
+        override func receive(_ bytes: Span<UInt8>, on loop: EventLoop) -> Int {
+            for channel in all where channel.slot != 0 {
+                loop.willWrite(channel.slot)
+                loop[output: channel.slot].append(bytes)
+            }
+            return bytes.count
+        }
+    }
+
+    @Test("What many are told leaves a few at a time; what comes meanwhile leaves with it for those whose turn has not come") func fewAtATime() {
+        let bench = Bench { $0.flushBatch = 2 }, network = bench.network, crier = Crier()
+        let (near, far) = network.makeStream()
+        bench.loop.add(crier, descriptor: near)
+        let fars = (0..<7).map { _ in
+            let (near, far) = network.makeStream(), echo = Echo()
+            bench.loop.add(echo, descriptor: near)
+            crier.all.append(echo)
+            return far
+        }
+        func heard() -> [String] { fars.map { String(decoding: network.read(from: $0), as: UTF8.self) } }
+        network.write(Array("a".utf8), to: far)
+        bench.tick()
+        #expect(heard() == ["a", "a", "a", "a", "", "", ""])
+        network.write(Array("b".utf8), to: far)
+        // One of those that wait goes, and its row has another owner before its turn comes.
+        bench.loop.close(crier.all[5], .finished)
+        let (next, nextFar) = network.makeStream(), newcomer = Echo()
+        bench.loop.add(newcomer, descriptor: next)
+        bench.tick()
+        #expect(heard() == ["b", "", "", "", "ab", "", "ab"])
+        bench.tick(2)
+        #expect(heard() == ["", "b", "b", "b", "", "", ""])
+        #expect(network.read(from: nextFar).isEmpty && newcomer.end == nil)
+        network.write(Array("c".utf8), to: nextFar)
+        bench.tick()
+        #expect(network.read(from: nextFar) == Array("c".utf8))
+    }
 }

@@ -1,13 +1,16 @@
 """Runs Autobahn|Testsuite, all of its cases, against the library's server and client, and writes what came of them.
 
-`conformance_websocket.py PATH-to-wstest [--cases 1.*,2.*] [--peer websockets] [--output FILE]`. wstest is a Python 2.7 program: `pip install
-autobahntestsuite==25.10.1 autobahn==0.10.9 Twisted==19.10.0 wsaccel==0.6.2`. The server is run by tasks and by callbacks. UNIMPLEMENTED counts as a
-failure. Everything runs in a network of its own (`unshare`), since wstest takes port 8080 for itself.
+`conformance_websocket.py PATH-to-wstest [--cases 1.*,2.*] [--roles client] [--peer websockets] [--kept FOLDER] [--output FILE]`. wstest is a Python
+2.7 program: `pip install autobahntestsuite==25.10.1 autobahn==0.10.9 Twisted==19.10.0 wsaccel==0.6.2`. The server is run by tasks and by callbacks.
+The cases of a section (12.1.*) are one run of wstest; with `--kept`, what came of it is kept there, and not run again: half an hour of processor time that an
+interruption does not lose. UNIMPLEMENTED counts as a failure, and so does a case that was not run. Everything runs in a network of its own (`unshare`), since
+wstest takes port 8080 for itself.
 """
 
 import argparse
 import collections
 import datetime
+import fnmatch
 import json
 import os
 import re
@@ -49,44 +52,90 @@ def wstest(path, mode, specification, folder):
     return subprocess.Popen([path, "-m", mode, "-s", file], stdout=log, stderr=log, cwd=folder)
 
 
-def run_servers(path, cases, peer, folder):
-    if peer == "websockets":
-        servers = {"websockets": (9001, subprocess.Popen([sys.executable, "-c", PEER, "9001"], stdout=subprocess.PIPE, text=True))}
-    else:
-        servers = {
-            "server-by-tasks": (9001, echo("serve", "ws://127.0.0.1:9001")),
-            "server-by-callbacks": (9002, echo("serve", "ws://127.0.0.1:9002", "--callbacks")),
-        }
-    for _, server in servers.values():
-        assert server.stdout.readline().startswith("listening")
-    urls = [{"agent": agent, "url": f"ws://127.0.0.1:{port}"} for agent, (port, _) in servers.items()]
-    tester = wstest(path, "fuzzingclient", {"outdir": str(folder / "servers"), "servers": urls, "cases": cases}, folder)
-    assert tester.wait(HOURS * 3600) == 0, (folder / "fuzzingclient.log").read_text()[-2000:]
-    for agent, (_, server) in servers.items():
-        assert server.poll() is None, f"{agent} ended under the tests"
-        server.terminate()
-        server.wait(20)
-    return json.loads((folder / "servers/index.json").read_text())
+class Server:
+    """One that wstest calls."""
+
+    def __init__(self, agent, port, process):
+        self.agent, self.port, self.process = agent, port, process
+        assert process.stdout.readline().startswith("listening")
+
+    def run(self, path, cases, folder):
+        urls = [{"agent": self.agent, "url": f"ws://127.0.0.1:{self.port}"}]
+        tester = wstest(path, "fuzzingclient", {"outdir": str(folder / "servers"), "servers": urls, "cases": cases}, folder)
+        assert tester.wait(HOURS * 3600) == 0, (folder / "fuzzingclient.log").read_text()[-2000:]
+        assert self.process.poll() is None, f"{self.agent} ended under the tests"
+        return json.loads((folder / "servers/index.json").read_text())[self.agent]
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
 
 
-def run_client(path, cases, folder):
-    tester = wstest(path, "fuzzingserver", {"outdir": str(folder / "clients"), "url": "ws://127.0.0.1:9003", "cases": cases}, folder)
-    try:
-        deadline = time.monotonic() + 60
-        while not brokers.listens(9003):
-            assert time.monotonic() < deadline and tester.poll() is None, (folder / "fuzzingserver.log").read_text()[-2000:]
-            time.sleep(0.1)
-        client = echo("drive", "ws://127.0.0.1:9003", "client")
-        assert client.wait(HOURS * 3600) == 0
-        report, deadline = folder / "clients/index.json", time.monotonic() + 60
-        while not report.exists():
-            assert time.monotonic() < deadline, "no report"
-            time.sleep(0.1)
-        time.sleep(1)
-        return json.loads(report.read_text())
-    finally:
-        tester.terminate()
-        tester.wait(20)
+class Client:
+    """One that calls wstest."""
+
+    agent = "client"
+
+    def run(self, path, cases, folder):
+        tester = wstest(path, "fuzzingserver", {"outdir": str(folder / "clients"), "url": "ws://127.0.0.1:9003", "cases": cases}, folder)
+        try:
+            deadline = time.monotonic() + 60
+            while not brokers.listens(9003):
+                assert time.monotonic() < deadline and tester.poll() is None, (folder / "fuzzingserver.log").read_text()[-2000:]
+                time.sleep(0.1)
+            assert echo("drive", "ws://127.0.0.1:9003", self.agent).wait(HOURS * 3600) == 0
+            # Written while it is read.
+            report, deadline = folder / "clients/index.json", time.monotonic() + 60
+            while True:
+                assert time.monotonic() < deadline, "no report"
+                try:
+                    return json.loads(report.read_text())[self.agent]
+                except (FileNotFoundError, json.JSONDecodeError):
+                    time.sleep(0.1)
+        finally:
+            tester.terminate()
+            tester.wait(20)
+
+    def stop(self):
+        pass
+
+
+AGENTS = {
+    "server-by-tasks": lambda: Server("server-by-tasks", 9001, echo("serve", "ws://127.0.0.1:9001")),
+    "server-by-callbacks": lambda: Server("server-by-callbacks", 9002, echo("serve", "ws://127.0.0.1:9002", "--callbacks")),
+    "client": Client,
+}
+PEERS = {"websockets": lambda: Server("websockets", 9001, subprocess.Popen([sys.executable, "-c", PEER, "9001"], stdout=subprocess.PIPE, text=True))}
+ALL = "import json; from autobahntestsuite.case import Cases; print(json.dumps([c.__name__[4:].replace('_', '.') for c in Cases]))"
+
+
+def sections(path, patterns):
+    """The suite's cases by section; of the long groups, a section is 12.1.*."""
+    said = subprocess.run([path.parent / "python", "-c", ALL], capture_output=True, text=True, check=True)
+    found = collections.defaultdict(list)
+    for name in json.loads(said.stdout):
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+            group = order(name)[0]
+            found[".".join(map(str, order(name)[: 2 if group >= 9 else 1]))].append(name)
+    return dict(found)
+
+
+def run(make, agent, path, parts, kept):
+    """Case -> what came of it."""
+    role, cases = None, {}
+    for part, names in parts.items():
+        file = kept / f"{agent} {part}.json"
+        done = json.loads(file.read_text()) if file.exists() else {}
+        if not set(names) <= set(done):
+            role = role or make()
+            with tempfile.TemporaryDirectory() as scratch:
+                done |= role.run(path, names, Path(scratch))
+            file.write_text(json.dumps(done))
+            print(f"{agent} {part}: {collections.Counter(outcome(case) for case in done.values())}", file=sys.stderr, flush=True)
+        cases |= {name: done[name] for name in names if name in done}
+    if role:
+        role.stop()
+    return cases
 
 
 def outcome(case):
@@ -99,7 +148,7 @@ def order(name):
     return [int(part) for part in name.split(".")]
 
 
-def report(agents, version, suite, cases):
+def report(agents, version, suite, cases, expected):
     lines = [
         "# Autobahn|Testsuite",
         "",
@@ -110,7 +159,7 @@ def report(agents, version, suite, cases):
         f"- Date: {datetime.date.today()}",
         f"- Library: {version}",
         f"- Suite: {suite}",
-        "- Cases: " + ("all" if cases == ["*"] else f"`{','.join(cases)}`; `make conformance` runs all"),
+        "- Cases: " + (f"all {expected}" if cases == ["*"] else f"`{','.join(cases)}`; `make conformance` runs all"),
         "",
         "| cases | about | " + " | ".join(agents) + " |",
         "|---|---|" + "---|" * len(agents),
@@ -126,7 +175,7 @@ def report(agents, version, suite, cases):
             counts = collections.Counter(outcome(case) for name, case in cases.items() if order(name)[0] == group)
             row.append(", ".join(f"{count} {word}" for word, count in sorted(counts.items(), key=lambda item: item[0] != "OK")))
         lines.append(f"| {group}.* | {about.get(group, '')} | " + " | ".join(row) + " |")
-    lines.append("| all | | " + " | ".join(f"{sum(outcome(case) == 'OK' for case in cases.values())} of {len(cases)} OK" for cases in agents.values()) + " |")
+    lines.append("| all | | " + " | ".join(f"{sum(outcome(case) == 'OK' for case in cases.values())} of {expected} OK" for cases in agents.values()) + " |")
     rest = collections.defaultdict(dict)
     for agent, cases in agents.items():
         for name, case in cases.items():
@@ -156,27 +205,36 @@ def in_a_network_of_its_own():
         os.execvp("unshare", ["unshare", "--map-root-user", "--net", sys.executable, *sys.argv])
 
 
+def version_of(peer, kept):
+    """What was tested; of what is kept, what was tested then."""
+    file = kept / "version"
+    if not file.exists():
+        commit = subprocess.run(["git", "-C", brokers.ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+        file.write_text(brokers.martlet("--version").stdout.strip() + (f" ({commit})" if commit else "") if peer == "martlet" else peer)
+    return file.read_text()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wstest", type=lambda word: Path(word).resolve())
     parser.add_argument("--cases", default=["*"], type=lambda word: word.split(","))
     parser.add_argument("--peer", choices=["martlet", "websockets"], default="martlet")
+    parser.add_argument("--roles", type=lambda word: word.split(","), help=f"of {', '.join(AGENTS)}")
+    parser.add_argument("--kept", type=Path, help="a folder for what came of each section, which is not run again")
     parser.add_argument("--output", type=Path, help="the report; without it, on standard output")
     options = parser.parse_args()
     in_a_network_of_its_own()
+    made = AGENTS if options.peer == "martlet" else PEERS
+    parts = sections(options.wstest, options.cases)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        agents = run_servers(options.wstest, list(options.cases), options.peer, folder)
-        if options.peer == "martlet":
-            agents |= run_client(options.wstest, list(options.cases), folder)
+        kept = options.kept or Path(scratch)
+        kept.mkdir(exist_ok=True, parents=True)
+        version = version_of(options.peer, kept)
+        agents = {agent: run(make, agent, options.wstest, parts, kept) for agent, make in made.items() if agent in (options.roles or made)}
     said = subprocess.run([options.wstest, "--autobahnversion"], capture_output=True, text=True)
     found = re.search(r"AutobahnTestSuite ([\d.]+)", (Path(options.wstest).parent / "wstest").read_text() + said.stdout + said.stderr)
-    if options.peer == "martlet":
-        commit = subprocess.run(["git", "-C", brokers.ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
-        version = brokers.martlet("--version").stdout.strip() + (f" ({commit})" if commit else "")
-    else:
-        version = "websockets"
-    text = report(agents, version, f"autobahntestsuite {found.group(1)}" if found else "autobahntestsuite", options.cases)
+    expected = sum(map(len, parts.values()))
+    text = report(agents, version, f"autobahntestsuite {found.group(1)}" if found else "autobahntestsuite", options.cases, expected)
     if options.output:
         options.output.write_text(text)
     else:
@@ -185,6 +243,7 @@ def main():
         f"{agent} {name}: {outcome(case)}" for agent, cases in agents.items() for name, case in cases.items()
         if outcome(case) not in ("OK", "INFORMATIONAL") and name not in EXPLAINED
     ]  # fmt: skip
+    bad += [f"{agent} {name}: not run" for agent, cases in agents.items() for names in parts.values() for name in names if name not in cases]
     print(f"{sum(map(len, agents.values()))} cases, {len(bad)} failed without a reason", file=sys.stderr)
     for line in bad:
         print(f"  {line}", file=sys.stderr)

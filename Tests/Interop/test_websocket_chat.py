@@ -3,6 +3,7 @@
 import base64
 import json
 import socket
+import threading
 import time
 import urllib.request
 
@@ -17,6 +18,7 @@ OLD = brokers.ROOT / ".venv/paho1/bin/python"
 PEERS = brokers.ROOT / "Tests/Interop/peers"
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
+SAID = "[...document.querySelectorAll('#messages .said .text, #messages .own .text')].map((item) => item.textContent)"
 COURSE_PAGE = """<!DOCTYPE html>
 <html>
 <head><title>WebSocket Chat</title></head>
@@ -153,7 +155,7 @@ class PagePeer:
     """What the page says, from Python."""
 
     def __init__(self, chat, name, session, after=None):
-        self.peer = connect(chat.url, subprotocols=["martlet.chat"]).__enter__()
+        self.peer = connect(chat.url, subprotocols=["martlet.chat"], max_queue=None).__enter__()
         assert self.peer.subprotocol == "martlet.chat"
         self.say(type="join", name=name, session=session, **({} if after is None else {"after": after}))
         self.welcome = self.hear("welcome")
@@ -196,6 +198,39 @@ def test_names_presence_and_what_was_missed():
         ann.peer.close()
 
 
+def test_on_several_loops_nobody_misses_anything():
+    """Whenever a page joins, a message is in its welcome, or comes, or both."""
+
+    def talk(number):
+        for turn in range(50):
+            talkers[number].send(f"{number} {turn}")
+
+    def read(page):
+        ids = {message["id"]: message["text"] for message in page.welcome["messages"]}
+        while "the end" not in ids.values():
+            said = page.hear("said")
+            assert ids.setdefault(said["id"], said["text"]) == said["text"]
+        return ids
+
+    with Chat("--loops", 4) as chat:
+        talkers = [connect(chat.url, max_queue=None).__enter__() for _ in range(3)]
+        settled(*talkers)
+        threads = [threading.Thread(target=talk, args=[number]) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        pages = [PagePeer(chat, f"page {number}", f"{number:032}") for number in range(12)]
+        for thread in threads:
+            thread.join()
+        settled(*talkers)
+        talkers[0].send("the end")
+        expected = sorted([f"{number} {turn}" for number in range(3) for turn in range(50)] + ["the end"])
+        for page in pages:
+            assert sorted(read(page).values()) == expected
+            page.peer.close()
+        for talker in talkers:
+            talker.close()
+
+
 @needs_chromium
 def test_our_page_and_a_python_client(tmp_path):
     with Chat() as chat, connect(chat.url) as python:
@@ -223,6 +258,9 @@ def test_our_page_comes_back_to_a_server_that_was_away(tmp_path):
         port = chat.port
         with Page(tmp_path, f"http://localhost:{port}/?name=Ann") as page:
             page.until("document.querySelector('#state').textContent === 'connected as Ann'")
+            with connect(chat.url) as python:
+                python.send("before")
+                page.until(f"{SAID}.includes('before')")
             assert chat.program.stop() == 0
             page.until("document.querySelector('#state').className === 'bad' && document.querySelector('#send').disabled")
             with Chat(port=port) as again:
@@ -230,6 +268,8 @@ def test_our_page_comes_back_to_a_server_that_was_away(tmp_path):
                 with connect(again.url) as python:
                     page.run("document.querySelector('#text').value = 'back'; document.querySelector('#send').click()")
                     assert python.recv(timeout=20).endswith("]: back")
+                    python.send("heard")
+                    page.until(f"{SAID}.join() === 'before,back,heard'")
         chat.program = martlet("ws", "serve", "chat", "--port", 0)
         chat.program.says("listening")
 

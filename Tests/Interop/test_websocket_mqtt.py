@@ -210,6 +210,19 @@ def handshake(server, **changes):
     return answer.status, dict(answer.getheaders()), answer
 
 
+def test_what_ends_a_connection_before_its_connect_is_no_failure_of_tls(certificates):
+    running = start(certificates, "--log-level", "debug")
+    stream = Stream(running)
+    stream.send("text")
+    assert stream.closed() == 1003
+    assert "1003" in running.wait_for_line("protocol violation.*").group(0)
+    # Without a Close.
+    Stream(running).socket.socket.close()
+    assert running.stop()[0] == 0
+    line = running.wait_for_line("loop 0: .*").group(0)
+    assert "violations=1" in line and not any("TLS failed" in line for line in running.lines)
+
+
 def test_handshakes(server):
     status, fields, _ = handshake(server)
     assert status == 101 and fields["Sec-WebSocket-Accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" and fields["Sec-WebSocket-Protocol"] == "mqtt"

@@ -29,6 +29,11 @@ OPTIONS = {
     "reconnect_ivl": zmq.RECONNECT_IVL,
     "req_relaxed": zmq.REQ_RELAXED,
     "req_correlate": zmq.REQ_CORRELATE,
+    # Of its drafts.
+    "wss_key": 103,
+    "wss_certificate": 104,
+    "wss_trust": 105,
+    "wss_hostname": 106,
 }
 _numbers = itertools.count(1)
 SECONDS = 20
@@ -83,13 +88,14 @@ class PyZMQ(Peer):
 class LibZMQ(Peer):
     """Without libzmq3-dev's library it cannot be made."""
 
+    _name = "libzmq.so.5"
     _library = None
     _context = None
 
     @classmethod
     def version(cls):
         if cls._library is None:
-            cls._library = library = ctypes.CDLL("libzmq.so.5", use_errno=True)
+            cls._library = library = ctypes.CDLL(cls._name, use_errno=True)
             for name in ("zmq_ctx_new", "zmq_socket", "zmq_strerror"):
                 getattr(library, name).restype = ctypes.c_void_p
             cls._context = ctypes.c_void_p(library.zmq_ctx_new())
@@ -170,10 +176,17 @@ class Gate:
         self._thread.join()
 
 
+class Drafts(LibZMQ):
+    """A libzmq with its drafts, which no distribution packages; WebSocket is one of them. MARTLET_LIBZMQ_DRAFTS names the library."""
+
+    _name = os.environ.get("MARTLET_LIBZMQ_DRAFTS")
+    _library = _context = None
+
+
 PEERS = {"pyzmq": PyZMQ, "libzmq": LibZMQ}
 
 
 def wildcard(transport, folder):
     """Where to bind, so that nobody else is there."""
     number = next(_numbers)
-    return {"tcp": "tcp://127.0.0.1:*", "tcp6": "tcp://[::1]:*", "ipc": f"ipc://{folder}/{number}.sock", "abstract": f"ipc://@martlet-{os.getpid()}-{number}"}[transport]
+    return {"tcp": "tcp://127.0.0.1:*", "tcp6": "tcp://[::1]:*", "ipc": f"ipc://{folder}/{number}.sock", "ws": "ws://127.0.0.1:*/zeromq", "wss": "wss://127.0.0.1:*/zeromq", "abstract": f"ipc://@martlet-{os.getpid()}-{number}"}[transport]

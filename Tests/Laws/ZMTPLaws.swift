@@ -8,18 +8,35 @@ struct ZMTPLaws {
     private static let sizes = [1, 2, 3, 5, 64]
 
     private func seen(_ sample: ZMTPSamples, _ side: ZMTPSamples.Side, _ bytes: [UInt8], pieces size: Int) -> Observed<ZMTPEvent.Owned> {
-        observe(
-            { sample.machine(side) }, bytes, pieces: size, mayBeEmpty: { if case .authenticate = $0 { true } else { false } },
+        var observed = observe(
+            { sample.machine(side) }, bytes, pieces: size, mayBeEmpty: { Self.mayBeEmpty($0, sample) },
             owned: { $1.owned(in: $0.content(in: $2)) },
             answer: { machine, event, output in
                 guard case .authenticate = event else { return }
                 do { try machine.accept(into: &output) } catch { preconditionFailure("an answer is refused: \(error)") }
             })
+        observed.events.removeAll { $0 == .part }
+        return observed
+    }
+
+    /// Who is asked about has said it before, and over WebSocket what follows was taken with it.
+    private static func mayBeEmpty(_ event: ZMTPEvent, _ sample: ZMTPSamples) -> Bool {
+        switch event {
+        case .authenticate: true
+        case .handshaking, .ready: sample.isOverWebSocket
+        default: false
+        }
     }
 
     @Test("A whole connection gives the same events and output, however it is cut", arguments: ZMTPSamples.Mechanism.allCases, 0..<12)
-    func cut(_ mechanism: ZMTPSamples.Mechanism, _ seed: UInt64) throws {
-        let sample = ZMTPSamples(mechanism, seed: seed)
+    func cut(_ mechanism: ZMTPSamples.Mechanism, _ seed: UInt64) throws { try cut(ZMTPSamples(mechanism, seed: seed)) }
+
+    @Test("So does one over WebSocket", arguments: ZMTPSamples.Mechanism.allCases, 0..<12)
+    func cutCarried(_ mechanism: ZMTPSamples.Mechanism, _ seed: UInt64) throws {
+        try cut(ZMTPSamples(mechanism, seed: seed, isOverWebSocket: true))
+    }
+
+    private func cut(_ sample: ZMTPSamples) throws {
         let transcript = try sample.transcript()
         for side in ZMTPSamples.Side.allCases {
             let bytes = side == .client ? transcript.toClient : transcript.toServer
@@ -36,10 +53,16 @@ struct ZMTPLaws {
     }
 
     @Test("Damaged bytes trap nowhere, and any split of them gives the same", arguments: ZMTPSamples.Mechanism.allCases, 0..<15)
-    func damaged(_ mechanism: ZMTPSamples.Mechanism, _ seed: UInt64) throws {
-        let sample = ZMTPSamples(mechanism, seed: seed)
+    func damaged(_ mechanism: ZMTPSamples.Mechanism, _ seed: UInt64) throws { try damaged(ZMTPSamples(mechanism, seed: seed)) }
+
+    @Test("Nor do damaged bytes over WebSocket", arguments: ZMTPSamples.Mechanism.allCases, 0..<15)
+    func damagedCarried(_ mechanism: ZMTPSamples.Mechanism, _ seed: UInt64) throws {
+        try damaged(ZMTPSamples(mechanism, seed: seed, isOverWebSocket: true))
+    }
+
+    private func damaged(_ sample: ZMTPSamples) throws {
         let transcript = try sample.transcript()
-        var rng = SeededGenerator(seed: seed)
+        var rng = SeededGenerator(seed: sample.seed)
         for side in ZMTPSamples.Side.allCases {
             for _ in 0..<4 {
                 let bytes = MQTTSamples.mutated(side == .client ? transcript.toClient : transcript.toServer, &rng)

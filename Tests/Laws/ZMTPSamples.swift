@@ -1,5 +1,6 @@
 import MartletBytes
 import MartletCurve
+import MartletWebSocketProtocol
 import MartletZMTPProtocol
 
 /// Two ends with their keys and seeds, and what they say to each other: the same for the same seed.
@@ -19,10 +20,13 @@ struct ZMTPSamples: Sendable {
 
     let mechanism: Mechanism
     let seed: UInt64
+    /// The client's side of it is WebSocket's client.
+    let isOverWebSocket: Bool
 
-    init(_ mechanism: Mechanism, seed: UInt64) {
+    init(_ mechanism: Mechanism, seed: UInt64, isOverWebSocket: Bool = false) {
         self.mechanism = mechanism
         self.seed = seed
+        self.isOverWebSocket = isOverWebSocket
     }
 
     /// What one side heard, and what the other had meant.
@@ -54,7 +58,10 @@ struct ZMTPSamples: Sendable {
         let type: ZMTPSocketType = side == .client ? (isPublishing ? .xsub : .dealer) : (isPublishing ? .xpub : .router)
         let configuration = ZMTPConfiguration(
             type, security: security, identity: side == .client ? [1, 2, 3] : [], asksForNull: mechanism == .asking, limits: Self.limits)
-        return ZMTPMachine(configuration, seed: seed(side == .client ? 3 : 4), now: Self.start)
+        guard isOverWebSocket else { return ZMTPMachine(configuration, seed: seed(side == .client ? 3 : 4), now: Self.start) }
+        let way: ZMTPWebSocket =
+            side == .client ? .client(host: "a", target: "/b", secret: SIMD4(seed, 2, 3, 4)) : .server(path: "/b", origins: .sameHost)
+        return ZMTPMachine(configuration, over: way, seed: seed(side == .client ? 3 : 4), now: Self.start)
     }
 
     /// Frames, subscriptions and groups; not the steps of the handshake, PINGs and PONGs.

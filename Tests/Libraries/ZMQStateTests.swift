@@ -192,6 +192,48 @@ import Testing
         #expect(found == ["a", large, "b", large, large])
     }
 
+    @Test func `the last message is kept, with all its frames`() {
+        let large = ZMQMessage([UInt8](repeating: 1, count: Inbox.handedMin))
+        for last in ["x", ["two", "frames"], large] as [ZMQMessage] {
+            var inbox = Inbox()
+            for message in ["a", ["b", "c"], large, last] as [ZMQMessage] { inbox.append(nil, message, from: 0) }
+            let dropped = inbox.keepLast()
+            #expect(dropped == 3 && inbox.count == 1)
+            inbox.append(nil, "next", from: 0)
+            var batch = Batch(peer: PeerName(index: 0, serial: 1), routingID: [])
+            swap(&batch.inbox, &inbox)
+            let first = batch.next(), second = batch.next()
+            #expect(first == last && second == "next" && batch.isAtEnd)
+        }
+    }
+
+    // MARK: When the loop looks
+
+    @Test func `a stream is what comes in many messages, again and again`() {
+        var rhythm = PumpRhythm()
+        // One at a time, as requests come, however often.
+        for _ in 0..<100 {
+            let begins = rhythm.told(1)
+            #expect(!begins)
+        }
+        for count in [16, 15, 16] {
+            let begins = rhythm.told(count)
+            #expect(!begins)
+        }
+        let begins = rhythm.told(16)
+        #expect(begins && rhythm.isStreaming)
+        // Told of a large heap meanwhile, and then of nothing.
+        _ = rhythm.told(500)
+        let goesOn = rhythm.looked(0)
+        #expect(goesOn)
+        let ends = !rhythm.looked(99)
+        #expect(ends && !rhythm.isStreaming)
+        // Now it has to show more.
+        var looks = 0
+        while !rhythm.told(1_000) { looks += 1 }
+        #expect(looks == 3)
+    }
+
     // MARK: What has not left
 
     @Test func `of a run that was cut, whole messages come back from the one that was cut`() {

@@ -4,7 +4,9 @@ import MartletZMTPProtocol
 enum ZMTPEventLine {
     static func text(_ event: ZMTPEvent.Owned) -> String {
         switch event {
-        case .greeting(let version): "greeting \(version == .v3_1 ? "3.1" : "3.0")"
+        case .greeting(.v3_1): "greeting 3.1"
+        case .greeting(.v3_0): "greeting 3.0"
+        case .greeting(.v2_0): "greeting 2.0"
         case .handshaking: "handshaking"
         case .authenticate(.null): "authenticate null"
         case .authenticate(.plain(let user, let password)): "authenticate plain \(bytes(user)) \(bytes(password))"
@@ -19,6 +21,7 @@ enum ZMTPEventLine {
         case .pong: "pong"
         case .refused(let reason): "refused \(bytes(reason))"
         case .discarded: "discarded"
+        case .part: "part"
         }
     }
 

@@ -1,4 +1,5 @@
 import MartletBytes
+import MartletWebSocketProtocol
 import MartletZMTPProtocol
 import Testing
 
@@ -49,7 +50,7 @@ struct ZMTPVectorTests {
         do {
             while !link.inFlight.isEmpty {
                 _ = try link.deliver(max(1, size), to: &machine, at: ZMTPPair.start, into: &output) { machine, event, output in
-                    seen.events.append(ZMTPEventLine.text(event))
+                    if event != .part { seen.events.append(ZMTPEventLine.text(event)) }
                     guard case .authenticate = event else { return }
                     if state.refuses { try machine.refuse(.denied, into: &output) } else { try machine.accept(into: &output) }
                 }
@@ -79,7 +80,7 @@ struct ZMTPState {
         words = on.split(separator: " ")
         let word = words[1]
         type = ZMTPSocketType.allCases.first { "\($0.name)" == word }
-        switch words[0] {
+        switch words[0].hasPrefix("ws-") ? words[0].dropFirst(3) : words[0] {
         case "plain-client": security = ZMTPPair.securities(.plain).a
         case "plain-server": security = ZMTPPair.securities(.plain).b
         case "curve-client": security = ZMTPPair.securities(.curve).a
@@ -105,18 +106,26 @@ struct ZMTPState {
 
     var refuses: Bool { words.contains("refuse") }
     /// A violation here ends in an ERROR.
-    var saysError: Bool { words[2] == "greeted" && !words[0].hasSuffix("client") }
+    var saysError: Bool { words[2] == "greeted" && !words[0].hasSuffix("client") && !isOverWebSocket }
+    private var isOverWebSocket: Bool { words[0].hasPrefix("ws-") }
 
     func machine() throws -> ZMTPMachine {
         let configuration = ZMTPConfiguration(
-            type, security: security, asksForNull: words[0] == "ask", takesOldPeers: !words.contains("modern"), limits: limits, heartbeat: .off)
-        var machine = ZMTPMachine(configuration, seed: ZMTPPair.seed(9), now: ZMTPPair.start), output = ByteBuffer()
+            type, security: security, asksForNull: words[0].hasSuffix("ask"), takesOldPeers: !words.contains("modern"), limits: limits, heartbeat: .off)
+        var machine =
+            isOverWebSocket
+            ? ZMTPMachine(configuration, over: .server(path: "/", origins: .sameHost), seed: ZMTPPair.seed(9), now: ZMTPPair.start)
+            : ZMTPMachine(configuration, seed: ZMTPPair.seed(9), now: ZMTPPair.start)
+        var output = ByteBuffer()
         try machine.greet(into: &output)
         let counterpart = (type ?? .dealer).counterpart
         var bytes: [UInt8] = []
         switch words[2] {
         case "new": break
         case "old": bytes = [0xFF, 0, 0, 0, 0, 0, 0, 0, 0, 0x7F, 1, counterpart == .xsub ? 2 : counterpart.rawValue, 0, 0]
+        case "bare": bytes = upgrade("ZWS2.0")
+        case "greeted" where isOverWebSocket: bytes = upgrade("ZWS2.0/\(security.mechanism)")
+        case "ready" where isOverWebSocket: bytes = upgrade("ZWS2.0/NULL") + carried(ready(counterpart))
         case "greeted": bytes = greeting(minor: 1)
         case "ready": bytes = greeting(minor: 1) + ready(counterpart)
         case "ready3.0": bytes = greeting(minor: 0) + ready(counterpart)
@@ -133,6 +142,16 @@ struct ZMTPState {
         let zeros = [UInt8](repeating: 0, count: 52 - mechanism.count)
         return [0xFF, 0, 0, 0, 0, 0, 0, 0, 0, 0x7F, 3, minor] + mechanism + zeros
     }
+
+    private func upgrade(_ subprotocol: String) -> [UInt8] {
+        let key = "dGhlIHNhbXBsZSBub25jZQ=="
+        return Array(
+            ("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: \(key)\r\n"
+                + "Sec-WebSocket-Protocol: \(subprotocol)\r\nSec-WebSocket-Version: 13\r\n\r\n").utf8)
+    }
+
+    /// A short command as a client's message of WebSocket.
+    private func carried(_ command: [UInt8]) -> [UInt8] { [0x82, 0x80 | UInt8(command.count - 1), 0, 0, 0, 0, 2] + command.dropFirst(2) }
 
     private func ready(_ type: ZMTPSocketType) -> [UInt8] {
         let name = Array("\(type.name)".utf8)

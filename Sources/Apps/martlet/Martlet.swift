@@ -21,8 +21,9 @@ struct Martlet {
         UDPEcho.command, UDPConnectCommand.command, UDPListenCommand.command,
         CtlServerCommands.status, CtlServerCommands.backup, CtlJournalCommands.check, CtlJournalCommands.stats, CtlJournalCommands.compact,
         ZMQCommands.req, ZMQCommands.rep, ZMQCommands.dealer, ZMQCommands.router, ZMQCommands.pub, ZMQCommands.sub, ZMQCommands.xpub, ZMQCommands.xsub,
-        ZMQCommands.push, ZMQCommands.pull, ZMQCommands.pair,
-        MQTTBenchOptions.command, AMQPBenchOptions.command, HTTPBenchOptions.command, WSBench.command, TCPBench.command, UDPBench.command,
+        ZMQCommands.push, ZMQCommands.pull, ZMQCommands.pair, ZMQCommands.stream, ZMQCommands.client, ZMQCommands.server, ZMQCommands.radio, ZMQCommands.dish,
+        ZMQProxyOptions.command, ZMQKeygen.command,
+        MQTTBenchOptions.command, AMQPBenchOptions.command, HTTPBenchOptions.command, WSBench.command, ZMQBench.command, TCPBench.command, UDPBench.command,
         ModelsBenchOptions.command,
     ]
 

@@ -13,26 +13,26 @@ struct ZMQOptions: Sendable {
     let patience: Duration?
     let socket: ZMQSocketOptions
 
-    static let options: [Command.Option] = [
-        .many("--bind", value: "URL", about: "wait for peers there: tcp://*:5555, tcp://[::1]:0, ipc:///PATH, ipc://@NAME"),
-        .many("--connect", value: "URL", about: "connect, as soon as somebody is there"),
-        .many("--topic", value: "PREFIX", about: "sub, xsub: what to subscribe to (default: everything); pub, xpub: a first frame for each message"),
-        .one("-m", value: "TEXT", about: "the message, instead of stdin's lines; frames are separated by tabs, in lines too"),
-        .one("-n", "--count", value: "COUNT", about: "end after COUNT messages; with -m, send it COUNT times"),
-        .one("-W", "--wait", value: "SECONDS", about: "req: give up after so long; pub: wait so long for the first subscriber (default: 1)"),
-        .one("--routing-id", value: "ID", about: "what a ROUTER calls us"),
-        .one("--hwm", value: "COUNT", about: "high-water mark in both directions (default: 1000; 0: none)"),
-    ]
+    static let options: [Command.Option] =
+        [
+            .many("--bind", value: "URL", about: "wait for peers there: tcp://*:5555, tcp://[::1]:0, ipc:///PATH, ipc://@NAME"),
+            .many("--connect", value: "URL", about: "connect, as soon as somebody is there"),
+            .many("--topic", value: "PREFIX", about: "sub: what to subscribe to (default: everything); pub: a first frame for each message"),
+            .one("-m", value: "TEXT", about: "the message, instead of stdin's lines; frames are separated by tabs, in lines too"),
+            .one("-n", "--count", value: "COUNT", about: "end after COUNT messages; with -m, send it COUNT times"),
+            .one("-W", "--wait", value: "SECONDS", about: "req: give up after so long; pub: wait so long for the first subscriber (default: 1)"),
+            .one("--routing-id", value: "ID", about: "what a ROUTER calls us"),
+            .one("--hwm", value: "COUNT", about: "high-water mark in both directions (default: 1000; 0: none)"),
+        ] + ZMQSecurityArguments.options
 
     init(_ role: String, _ arguments: Arguments) throws(CommandFailure) {
         self.role = role
         bind = arguments.texts("--bind")
         connect = arguments.texts("--connect")
         guard !bind.isEmpty || !connect.isEmpty else { throw .usage("zmq \(role): say where: --bind URL or --connect URL") }
-        for text in bind + connect {
-            do throws(ZMQError) { _ = try ZMQEndpoint(text) } catch { throw .usage("zmq \(role): \(error)") }
-        }
+        try Self.check(bind + connect, "zmq \(role)")
         topics = arguments.texts("--topic")
+        if topics.isEmpty, role == "radio" || role == "dish" { throw .usage("zmq \(role): say which groups: --topic GROUP, as often as there are") }
         text = arguments.text("-m")
         countMax = try arguments.integer("-n", in: 1...(1 << 40))
         patience = try arguments.seconds("-W").map { .seconds($0) }
@@ -44,7 +44,14 @@ struct ZMQOptions: Sendable {
         }
         // What was sent is to arrive: the command ends after it, or by a second signal.
         socket.linger = .seconds(3_600)
+        try ZMQSecurityArguments.apply(arguments, "zmq \(role)", to: &socket)
         self.socket = socket
+    }
+
+    static func check(_ endpoints: [String], _ command: String) throws(CommandFailure) {
+        for text in endpoints {
+            do throws(ZMQError) { _ = try ZMQEndpoint(text) } catch { throw .usage("\(command): \(error)") }
+        }
     }
 }
 
@@ -74,6 +81,21 @@ enum ZMQCommands {
         "xpub", "as pub, and print the subscriptions", ("martlet zmq xpub --bind tcp://*:5556", "a byte, 1 or 0, and a prefix"))
     static let xsub = command(
         "xsub", "as sub, and send stdin to the publishers", ("martlet zmq xsub --connect tcp://127.0.0.1:5556", "everything that is published"))
+
+    static let stream = command(
+        "stream", "plain TCP peers: print what they send behind their routing id in hexadecimal, and send lines that begin with one",
+        ("martlet zmq stream --bind tcp://*:5000 -m welcome", "to all who come; a line of an id alone ends that connection"))
+    static let client = command(
+        "client", "send each line to one of the servers, in turn, and print what they send",
+        ("martlet zmq client --connect tcp://127.0.0.1:5555", "RFC 41: one frame a message, in any order"))
+    static let server = command(
+        "server", "print messages behind their client's number, and send lines that begin with one",
+        ("martlet zmq server --bind tcp://*:5555 -m pong", "the same answer to all"))
+    static let radio = command(
+        "radio", "send each line to groups (--topic)", ("martlet zmq radio --bind tcp://*:5556 --topic news -m hello", "once, to whoever joins within a second")
+    )
+    static let dish = command(
+        "dish", "print what is sent to groups (--topic), behind their names", ("martlet zmq dish --connect tcp://127.0.0.1:5556 --topic news", "RFC 48"))
 
     private static func command(_ role: String, _ summary: String, _ example: (line: String, about: String)) -> Command {
         Command(

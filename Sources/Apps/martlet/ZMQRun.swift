@@ -6,7 +6,7 @@ enum ZMQRun {
     static func run(_ options: ZMQOptions) -> Int32 {
         let stop = InputStop()
         // At the first signal stdin is taken to be at its end, where it is all that the command does: what was read still leaves.
-        let isSending = options.text == nil && ["push", "pub", "req"].contains(options.role)
+        let isSending = options.text == nil && ["push", "pub", "req", "radio"].contains(options.role)
         return CommandTask.run(terminated: { count, task in
             stop.signal()
             if count > 1 || !isSending { task.cancel() }
@@ -22,7 +22,7 @@ enum ZMQRun {
         }
     }
 
-    private static func code(of error: any Error) -> Int32 {
+    static func code(of error: any Error) -> Int32 {
         switch error as? ZMQError {
         case .timedOut, .peerLost: ExitCode.peerUnreachable
         case .endpointInvalid: ExitCode.usage
@@ -52,6 +52,11 @@ enum ZMQRun {
                 subscribe($0, options); try await talk($0, options, stop)
             }
         case "pair": try await open(.pair, options) { try await talk($0, options, stop) }
+        case "stream": try await open(.stream, options) { try await stream($0, options, stop) }
+        case "client": try await open(.client, options) { try await client($0, options, stop) }
+        case "server": try await open(.server, options) { try await server($0, options, stop) }
+        case "radio": try await open(.radio, options) { try await radio($0, options, stop) }
+        case "dish": try await open(.dish, options) { try await dish($0, options) }
         case "dealer": try await open(.dealer, options) { try await talk($0, options, stop) }
         default: try await open(.router, options) { try await talk($0, options, stop) }
         }
@@ -77,7 +82,7 @@ enum ZMQRun {
         await close(socket)
     }
 
-    private static func close<Pattern: ZMQPattern>(_ socket: ZMQSocket<Pattern>) async {
+    static func close<Pattern: ZMQPattern>(_ socket: ZMQSocket<Pattern>) async {
         await withTaskCancellationHandler {
             await socket.close()
         } onCancel: {
@@ -91,7 +96,7 @@ enum ZMQRun {
         for topic in options.topics.isEmpty ? [""] : options.topics { socket.subscribe(to: topic) }
     }
 
-    private static func waitForSubscriber(_ options: ZMQOptions, _ isThere: () -> Bool) async throws {
+    static func waitForSubscriber(_ options: ZMQOptions, _ isThere: () -> Bool) async throws {
         let end = ContinuousClock.now + (options.patience ?? .seconds(1))
         while !isThere(), ContinuousClock.now < end {
             if Task.isCancelled { throw ZMQError.cancelled }
@@ -119,7 +124,7 @@ enum ZMQRun {
         try await messages(options, stop) { try await socket.send($0) }
     }
 
-    private static func print<Pattern: ZMQReceiver>(_ socket: ZMQSocket<Pattern>, _ options: ZMQOptions) async throws {
+    static func print<Pattern: ZMQReceiver>(_ socket: ZMQSocket<Pattern>, _ options: ZMQOptions) async throws {
         var left = options.countMax ?? .max
         var lines: [UInt8] = []
         while left > 0 {

@@ -28,6 +28,8 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     public internal(set) var connectionCount = 0
     /// Touched at every write of a tick: behind pointers, as a class field would be checked for exclusive access.
     private let dirty = Pinned<[UInt32]>([])
+    /// Of these, how many have left.
+    private var flushed = 0
     private let pool = Pinned(BufferPool())
     var released: [Unmanaged<Channel>] = []
     /// Rows that have something to show their channel before the tick ends.
@@ -431,9 +433,9 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
             if handledCount >= limits.flushBatch, !jobs.value.waiting.isEmpty {
                 handledCount = 0
                 runJobs()
-                flushDirty()
+                flushBatch()
             } else if dirty.value.count >= limits.flushBatch {
-                flushDirty()
+                flushBatch()
             }
         }
         readMail()
@@ -442,7 +444,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         if !arrivals.isEmpty { showArrivals() }
         isTickOwed = false
         tenant?.tickEnded(on: self)
-        flushDirty()
+        flushBatch()
         if !released.isEmpty {
             let gone = released
             released.removeAll(keepingCapacity: true)
@@ -451,13 +453,22 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         noteTick()
     }
 
-    private func flushDirty() {
-        var index = 0
-        while index < dirty.value.count {  // a flush may make others dirty
+    /// What has been waiting the longest leaves; the rest after another look at what is ready.
+    private func flushBatch() {
+        var index = flushed, left = limits.flushBatch
+        while index < dirty.value.count, left > 0 {  // a flush may make others dirty
             flush(dirty.value[index])
             index += 1
+            left -= 1
         }
-        dirty.value.removeAll(keepingCapacity: true)
+        flushed = 0
+        if index == dirty.value.count {
+            dirty.value.removeAll(keepingCapacity: true)
+        } else if index > dirty.value.count / 2 {
+            dirty.value.removeFirst(index)
+        } else {
+            flushed = index
+        }
     }
 
     private func readMail() {

@@ -9,8 +9,9 @@ public struct EventLoopLimits: Sendable {
     /// Whether a connection whose output is above the high-water mark is read from nevertheless: for streams whose two directions have nothing to do
     /// with each other. A broker would only make more output.
     public var readsWhileBlocked = false
-    /// Connections with output after which it leaves before the tick ends. Default: none, so that all a tick produces for one leaves in one write.
-    /// Where nobody writes but to the connection that was read from, few keep the buffers in the cache.
+    /// Connections whose output leaves before the loop goes on reading. Default: all, at the end of the tick, so that all it produces for one leaves in one write.
+    /// Where nobody writes but to the connection that was read from, few keep the buffers in the cache. Where one message goes to a thousand, the next is read
+    /// while it leaves, and whose turn has not come is sent both in one write.
     public var flushBatch = Int.max
     /// How long a closing connection may take to send its farewell and to see the peer's end. (nginx `lingering_time` 30 s, `lingering_timeout` 5 s.)
     public var linger = Duration.seconds(2)

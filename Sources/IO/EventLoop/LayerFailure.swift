@@ -18,12 +18,16 @@ public struct LayerFailure: Error, Equatable, Sendable, CustomStringConvertible 
         /// What came after the handshake is broken.
         case protocolError
     }
+    /// What the layer speaks.
+    public enum Layer: Sendable { case security, webSocket }
     public let kind: Kind
+    public let layer: Layer
     /// The end of a sentence, in words.
     public let text: String
 
-    public init(_ kind: Kind, _ text: String) {
+    public init(_ kind: Kind, _ text: String, of layer: Layer = .security) {
         self.kind = kind
+        self.layer = layer
         self.text = text
     }
 

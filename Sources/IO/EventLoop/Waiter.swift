@@ -1,4 +1,5 @@
 import CLinux
+public import MartletBytes
 import Synchronization
 
 /// A suspended task that waits for one value. Whoever takes it out of where it waits resumes it, once: it is moved, never copied.
@@ -29,11 +30,13 @@ public struct TaskMark: Equatable, Sendable {
     }
 }
 
-/// A value that one task waits for and that somebody gives, from any thread, before or after: the first value counts.
+/// A value that one task or thread waits for and that somebody gives, from any thread, before or after: the first value counts.
 /// For waits that are not the hot path: it is an object.
 public final class Once<Value: Sendable>: Sendable {
     private struct State: ~Copyable {
         var waiter: Waiter<Value>?
+        /// A thread that blocks, instead.
+        var thread: ThreadWord?
         /// Given, and not taken yet.
         var value: Value?
         var isGiven = false
@@ -50,6 +53,8 @@ public final class Once<Value: Sendable>: Sendable {
             state.isGiven = true
             waiter = state.waiter.take()
             if waiter == nil { state.value = value }
+            // Within the lock: the thread takes it too before the word is gone.
+            if let thread = state.thread { cl_signal_raise(thread.word) }
             return true
         }
         if let waiter = waiter.take() { waiter.resume(returning: value) }
@@ -69,4 +74,27 @@ public final class Once<Value: Sendable>: Sendable {
             if let value, let waiter = waiter.take() { waiter.resume(returning: value) }
         }
     }
+
+    /// The same for a thread of the system's own, never inside of a task: it **blocks**. Nil when the time came first; what is given then is nobody's.
+    @discardableResult public func wait(blockingUntil deadline: Instant) -> Value? {
+        var word: UInt32 = 0
+        return withUnsafeMutablePointer(to: &word) { word in
+            let thread = ThreadWord(word: word)
+            let value = state.withLock { state in
+                if state.value == nil { state.thread = thread }
+                return state.value.take()
+            }
+            if let value { return value }
+            _ = cl_signal_wait(word, deadline == .never ? -1 : max(0, deadline.nanoseconds &- cl_monotonic_ns()))
+            return state.withLock { state in
+                state.thread = nil
+                return state.value.take()
+            }
+        }
+    }
+}
+
+/// What a thread sleeps on, which lies on its stack as long as it waits.
+private struct ThreadWord: @unchecked Sendable {  // atomic operations alone touch the word
+    let word: UnsafeMutablePointer<UInt32>
 }

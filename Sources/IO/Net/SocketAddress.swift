@@ -22,11 +22,18 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
-    /// A numeric address ("127.0.0.1", "::1"); nil for anything else, names included.
+    /// A numeric address ("127.0.0.1", "::1"), an IPv6 one also with its scope ("fe80::1%eth0"); nil for anything else, names included.
     public init?(_ text: String, port: UInt16) {
-        var address = cl_address()
-        guard cl_parse_address(text, &address) == 1 else { return nil }
+        var address = cl_address(), numeric = text[...], scope: UInt32 = 0
+        if let percent = text.firstIndex(of: "%") {
+            let name = String(text[text.index(after: percent)...])
+            scope = UInt32(name) ?? cl_interface_index(name)
+            guard scope > 0 else { return nil }
+            numeric = text[..<percent]
+        }
+        guard cl_parse_address(String(numeric), &address) == 1, scope == 0 || address.family == 6 else { return nil }
         address.port = port
+        address.scope = scope
         self.init(address)
     }
 

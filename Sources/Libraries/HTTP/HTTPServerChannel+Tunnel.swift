@@ -35,7 +35,10 @@ extension HTTPServerChannel {
     /// In a worker's task: the connection in the other protocol, to its end.
     func run(_ tunnel: HTTPTunnel.Body, _ request: HTTPRequest, by worker: HTTPWorker) async {
         guard let connection = await leaveLoop() else { return }
-        home.tunnels[request.number] = HTTPServerTunnel(connection: connection, worker: worker)
+        home.tunnels[request.number] = HTTPServerTunnel {
+            worker.cancel()
+            connection.abort()
+        }
         do { try await connection.run { try await tunnel(HTTPTunnel($0)) } } catch {
             home.server.options.logger.debug("\(request.methodName) \(request.target) in another protocol: \(error)", metadata: ["request": request.id])
         }
@@ -60,14 +63,7 @@ extension HTTPServerChannel {
     }
 }
 
-/// A connection in another protocol: what its server ends.
+/// A connection in another protocol: how its server ends it.
 struct HTTPServerTunnel {
-    /// Nil: a successor has it.
-    let connection: StreamConnection?
-    let worker: HTTPWorker
-
-    func end() {
-        worker.cancel()
-        connection?.abort()
-    }
+    let end: () -> Void
 }

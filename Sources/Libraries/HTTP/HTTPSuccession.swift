@@ -7,7 +7,9 @@ package protocol HTTPSuccession: Sendable {
     /// On the connection's loop: gives the transport to a channel of that loop, which is the server's as long as its seat is taken. `runner` is the task
     /// of `run`. Called once, or never if the connection has ended by then.
     func take(_ transport: Transport, from peer: SocketAddress, _ seat: HTTPSeat, runner: TaskMark?, on loop: EventLoop)
-    /// Behind `take`: the handler of the connection, if it has one; cancelled at the end of the server's grace.
+    /// Whether `run` is called.
+    var hasHandler: Bool { get }
+    /// Behind `take`: the handler of the connection, in a task of its own; cancelled at the end of the server's grace.
     func run() async
 }
 
@@ -43,22 +45,46 @@ extension HTTPResponse {
 }
 
 extension HTTPServerChannel {
-    /// In a worker's task: leaves the connection to its successor, and runs the handler that that has.
-    func run(_ succession: any HTTPSuccession, _ request: HTTPRequest, by worker: HTTPWorker) async {
-        let taken = Once<Bool>(), bound = LoopBound(self, on: home.loop), runner = TaskMark.current
-        // The loop may be in the middle of a call of this.
-        home.loop.execute { taken.resume(returning: bound().pass(to: succession, runner, on: $0)) }
-        guard await taken.wait() else { return }
-        home.tunnels[request.number] = HTTPServerTunnel(connection: nil, worker: worker)
-        await succession.run()
-        home.tunnels[request.number] = nil
+    /// In a worker's task: leaves the connection to its successor. A handler has a task of its own, so that what the request took is free while it runs.
+    func leave(to succession: any HTTPSuccession, _ number: UInt64) async {
+        let left = Once<Void>(), loop = home.loop, leaving = LoopBound(HTTPLeaving(self), on: loop)
+        if succession.hasHandler {
+            let home = LoopBound(home, on: loop)
+            let task = Task(executorPreference: loop.tasks) {
+                if await HTTPLeaving.pass(leaving, to: succession, .current, left) { await succession.run() }
+                home().tunnels[number] = nil
+            }
+            home().tunnels[number] = HTTPServerTunnel { task.cancel() }
+            await left.wait()
+        } else {
+            _ = await HTTPLeaving.pass(leaving, to: succession, nil, left)
+        }
     }
 
-    private func pass(to succession: any HTTPSuccession, _ runner: TaskMark?, on loop: EventLoop) -> Bool {
+    fileprivate func pass(to succession: any HTTPSuccession, _ runner: TaskMark?, on loop: EventLoop) -> Bool {
         guard slot != 0, closeReason == nil, let peer = connection?.peer else { return false }
         connection = nil
         succession.take(loop.surrender(self), from: peer, HTTPSeat(home: LoopBound(home, on: loop)), runner: runner, on: loop)
         return true
+    }
+}
+
+/// Whose connection goes: a task that lives for hours must not keep it.
+private final class HTTPLeaving {
+    var channel: HTTPServerChannel?
+    init(_ channel: HTTPServerChannel) { self.channel = channel }
+
+    /// False: it has ended before.
+    static func pass(
+        _ leaving: LoopBound<HTTPLeaving>, to succession: any HTTPSuccession, _ runner: TaskMark?, _ left: Once<Void>
+    ) async -> Bool {
+        let taken = Once<Bool>()
+        // The loop may be in the middle of a call of the channel.
+        leaving.loop.execute { loop in
+            taken.resume(returning: leaving().channel.take()?.pass(to: succession, runner, on: loop) ?? false)
+            left.resume(returning: ())
+        }
+        return await taken.wait()
     }
 }
 

@@ -58,7 +58,7 @@ final class HTTPWorker {
             switch channel.respond(response, to: request, on: home.loop) {
             case .stream(let stream): await channel.finish(stream, response.status, request)
             case .tunnel(let tunnel): await channel.run(tunnel, request, by: self)
-            case .succession(let succession): await channel.run(succession, request, by: self)
+            case .succession(let succession): await channel.leave(to: succession, request.number)
             case nil: break
             }
             channel.end(request)

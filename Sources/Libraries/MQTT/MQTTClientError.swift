@@ -46,7 +46,7 @@ public enum MQTTClientError: Error, Sendable {
         case disconnected(MQTTReason, text: String)
         /// Reading or writing failed with this errno.
         case failed(errno: Int32)
-        /// TLS failed or was cut off.
+        /// TLS or WebSocket failed or was cut off.
         case layerFailed(LayerFailure)
         /// One side broke the protocol, or the server stayed silent over the keep-alive.
         case violation(MQTTViolation)
@@ -130,7 +130,7 @@ extension MQTTClientError.Loss: CustomStringConvertible {
         case .failed(errno: 32): "the server takes nothing more"
         case .failed(errno: 110): "the network timed out"
         case .failed(let errno): "system error \(errno)"
-        case .layerFailed(let failure): "TLS: \(failure)"
+        case .layerFailed(let failure): failure.layer == .security ? "TLS: \(failure)" : "\(failure)"
         case .violation(.keepAliveExpired): "the server did not answer PINGREQ"
         case .violation(let violation): "the server broke the protocol, \(violation)"
         }

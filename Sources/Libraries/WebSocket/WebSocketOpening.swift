@@ -29,18 +29,32 @@ struct WebSocketOpening: Sendable {
 
 /// A request whose connection goes over to WebSocket, on a server.
 final class WebSocketAdmission: HTTPSuccession {
+    /// The request until the connection is taken.
+    private enum State: Sendable {
+        case opening(HTTPRequest)
+        case taken(WebSocketCore, HTTPSeat)
+        case ended
+    }
     private let endpoint: WebSocketEndpoint
-    private let request: HTTPRequest
     private let agreement: WebSocketAgreement
-    private let taken = Mutex<(core: WebSocketCore, seat: HTTPSeat)?>(nil)
+    private let state: Mutex<State>
 
     init(_ endpoint: WebSocketEndpoint, _ request: HTTPRequest, _ agreement: WebSocketAgreement) {
         self.endpoint = endpoint
-        self.request = request
         self.agreement = agreement
+        state = Mutex(.opening(request))
+    }
+
+    var hasHandler: Bool {
+        switch endpoint.service {
+        case .handler: true
+        case .events: false
+        }
     }
 
     func take(_ transport: Transport, from peer: SocketAddress, _ seat: HTTPSeat, runner: TaskMark?, on loop: EventLoop) {
+        guard case .opening(let request) = state.withLock({ $0 }) else { return seat.leave() }
+        state.withLock { $0 = .ended }
         let home = endpoint.home(on: loop, seat.logger)
         if let events = home.events {
             let opening = WebSocketOpening(agreement: agreement, peer: peer, target: "", fields: HTTPFields(), seat: seat)
@@ -51,12 +65,12 @@ final class WebSocketAdmission: HTTPSuccession {
         } else {
             let opening = WebSocketOpening(agreement: agreement, peer: peer, target: request.target, fields: request.fields, seat: seat)
             guard let core = WebSocketCore(transport, opening, isClient: false, owner: runner, home: home) else { return seat.leave() }
-            taken.withLock { $0 = (core, seat) }
+            state.withLock { $0 = .taken(core, seat) }
         }
     }
 
     func run() async {
-        guard let (core, seat) = taken.withLock({ $0 }), case .handler(let handler) = endpoint.service else { return }
+        guard case .taken(let core, let seat) = state.withLock({ $0 }), case .handler(let handler) = endpoint.service else { return }
         let connection = WebSocketConnection(core: core)
         await withTaskCancellationHandler {
             do {

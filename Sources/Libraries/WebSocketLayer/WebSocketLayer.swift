@@ -69,7 +69,7 @@ public class WebSocketLayer: SpanLayer {
             }
         } catch {
             machine.value.sayFarewell(into: &sealed.value)
-            failure = LayerFailure(.protocolError, "WebSocket: \(error)")
+            failure = LayerFailure(.protocolError, "WebSocket: \(error)", of: .webSocket)
         }
         return input.offset
     }
@@ -83,7 +83,7 @@ public class WebSocketLayer: SpanLayer {
         let reason = Array("bytes are sent in binary messages".utf8)
         // It has not been closed before: text is told of no more then.
         try? machine.value.close(.unsupported, reason: reason.span, into: &sealed.value)
-        failure = LayerFailure(.protocolError, "WebSocket: text, where binary messages are spoken (1003)")
+        failure = LayerFailure(.protocolError, "WebSocket: text, where binary messages are spoken (1003)", of: .webSocket)
     }
 
     public override func seal(_ plain: Span<UInt8>) {
@@ -97,6 +97,6 @@ public class WebSocketLayer: SpanLayer {
     }
 
     public override func receiveEnd() {
-        failure = LayerFailure(.truncated, "the peer cut the connection off without saying WebSocket's farewell (Close)")
+        failure = LayerFailure(.truncated, "the peer cut the connection off without saying WebSocket's farewell (Close)", of: .webSocket)
     }
 }

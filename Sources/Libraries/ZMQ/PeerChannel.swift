@@ -16,6 +16,7 @@ class PeerChannel: Channel {
     /// The one it was made for; nil if it was accepted.
     let connection: PeerConnection?
     private let machine: Pinned<ZMTPMachine>
+    private let carriage: StreamCarriage
     let staging = Pinned(Inbox())
     private let outgoing = Pinned<[UInt8]>([])
     private(set) var isReady = false
@@ -26,13 +27,14 @@ class PeerChannel: Channel {
     private var runCount = 0
     private var behindRun = 0
 
-    init(_ host: SocketHost, _ core: SocketCore, _ peer: PeerName, address: String, for connection: PeerConnection?) {
+    init(_ host: SocketHost, _ core: SocketCore, _ peer: PeerName, address: String, for connection: PeerConnection?, over carriage: StreamCarriage) {
         self.host = host
         self.core = core
         self.peer = peer
         self.address = address
         self.connection = connection
-        machine = Pinned(ZMTPMachine(host.configuration(core), now: host.loop.now))
+        self.carriage = carriage
+        machine = Pinned(carriage.machine(host.configuration(core), now: host.loop.now))
         super.init()
     }
 
@@ -69,7 +71,7 @@ class PeerChannel: Channel {
         if justBecameReady { beginTraffic() }
         // What came before a violation was good.
         if !staging.value.isEmpty, core.deliver(&staging.value, from: peer.index) { loop.pauseReading(slot, true) }
-        if let violation { fail("\(violation)", on: loop) } else if machine.value.isClosed { fail(failure ?? "closed", on: loop) }
+        if let violation { fail(sentence(violation), on: loop) } else if machine.value.isClosed { endWithPeer(on: loop) }
         return used
     }
 
@@ -96,7 +98,7 @@ class PeerChannel: Channel {
         case .refused(let reason):
             failure = "the peer refused us: \(machine.content(in: bytes).at(reason).text)"
             return false
-        case .frame, .greeting, .handshaking, .ping, .pong, .discarded: break
+        case .frame, .greeting, .handshaking, .ping, .pong, .discarded, .part: break
         }
         return true
     }
@@ -189,7 +191,7 @@ class PeerChannel: Channel {
         let left = loop.unsentCount(slot) - behindRun
         guard runCount > 0, left > 0 else { return ([], 0) }
         // What is sealed cannot be told apart: all of it may have left.
-        guard core.options.security.isClear else { return ([], 0) }
+        guard core.options.security.isClear, carriage.isBare else { return ([], 0) }
         let run = outgoing.value
         return Outbox.messages(of: run, from: max(0, run.count - left))
     }
@@ -204,11 +206,18 @@ class PeerChannel: Channel {
         // Its silence is our own doing while nothing is read from it.
         if loop.isPaused(slot) { machine.value.heard(at: loop.now) }
         let before = loop.unsentCount(slot)
-        do throws(ZMTPViolation) { try loop.wake(&machine.value, slot: slot) } catch { return fail("\(error)", on: loop) }
+        do throws(ZMTPViolation) { try loop.wake(&machine.value, slot: slot) } catch { return fail(sentence(error), on: loop) }
         behindRun += loop.unsentCount(slot) - before
     }
 
     // MARK: The end
+
+    private func sentence(_ violation: ZMTPViolation) -> String { machine.value.detail.map { "\(violation): \($0)" } ?? "\(violation)" }
+
+    /// The machine has closed: the peer took leave, or one of both refused.
+    private func endWithPeer(on loop: EventLoop) {
+        if machine.value.hasPeerEnded { loop.finish(self, .ended) } else { fail(failure ?? "closed", on: loop) }
+    }
 
     private func fail(_ reason: String, on loop: EventLoop) {
         guard slot != 0 else { return }
@@ -222,6 +231,7 @@ class PeerChannel: Channel {
     /// Ends the stream when all has left. What the peer still says is thrown away.
     func end() {
         guard slot != 0, !isEnding else { return }
+        send { (machine, output) throws(ZMTPMisuse) in machine.sayFarewell(into: &output) }
         isEnding = true
         host.loop.pauseReading(slot, false)
         host.loop.finishWriting(self)

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import MartletBytes
 internal import MartletEventLoop
 internal import MartletZMTPProtocol
@@ -17,6 +18,8 @@ final class SocketCore: Sendable {
         /// Who waits for a message, and who for room: whoever is woken looks again.
         var readers: [Once<Void>] = []
         var writers: [Once<Void>] = []
+        /// Who waits for the end.
+        var closers: [Once<Void>] = []
         /// Nothing is sent or connected any more.
         var isClosing = false
         /// Nothing comes any more.
@@ -33,6 +36,9 @@ final class SocketCore: Sendable {
         var batches: [Batch] = []
         var turn = 0
         var spare = Inbox()
+        /// How often in a row only a few messages were there, but some.
+        var small = 0
+        static let patience = 3, smallMax = 16
         /// SUB: what is asked for, since what comes may be more.
         var filter = ZMTPSubscriptions(seed: .random(in: .min ... .max))
         var unwanted: UInt64 = 0
@@ -120,7 +126,7 @@ final class SocketCore: Sendable {
         return outcome
     }
 
-    private func tellLoop() {
+    func tellLoop() {
         if loop.isCurrent { ZMQTenant.on(loop)?.note(self) } else { loop.execute { [self] _ in host.pumpWhenTold() } }
     }
 
@@ -137,13 +143,17 @@ final class SocketCore: Sendable {
 
     /// Until there may be room, or the deadline.
     func waitForRoom(for addressee: SocketState.Addressee = .any, until deadline: Instant) async throws(ZMQError) {
+        if let once = roomToCome(for: addressee) { try await sleep(on: once, until: deadline) }
+    }
+
+    /// What is given when there may be room; nil: there may be some now.
+    func roomToCome(for addressee: SocketState.Addressee) -> Once<Void>? {
         let once = Once<Void>()
-        let isWaiting = shared.withLock { shared in
-            if shared.isClosing || shared.isSuperseded || shared.state.hasRoom(for: addressee) { return false }
+        return shared.withLock { shared in
+            if shared.isClosing || shared.isSuperseded || shared.state.hasRoom(for: addressee) { return nil }
             shared.writers.append(once)
-            return true
+            return once
         }
-        if isWaiting { try await sleep(on: once, until: deadline) }
     }
 
     /// Until somebody wakes it. The flag of a cancelled task is set before its handler wakes.
@@ -162,25 +172,39 @@ final class SocketCore: Sendable {
             once.resume(returning: ())
         }
         clock?.cancel()
-        if Task.isCancelled { throw .cancelled }
+        if Task.isCancelled {
+            forget(once)
+            throw .cancelled
+        }
+        if clock != nil, loop.currentTime() >= deadline { forget(once) }
     }
 
-    private func wake(_ sleepers: [Once<Void>]) { for once in sleepers { once.resume(returning: ()) } }
+    /// Whoever does not wait any more is not kept.
+    func forget(_ once: Once<Void>) {
+        shared.withLock { shared in
+            shared.readers.removeAll { $0 === once }
+            shared.writers.removeAll { $0 === once }
+            shared.closers.removeAll { $0 === once }
+        }
+    }
+
+    func wake(_ sleepers: [Once<Void>]) { for once in sleepers { once.resume(returning: ()) } }
 
     // MARK: Receiving
 
+    /// What receivers owe others for what they took, once the locks are free: whom to read from again, and whom to give credit for how much.
+    struct Settling {
+        var resumed: [PeerName] = []
+        var credits: [(InprocLink, Int)] = []
+    }
+
     /// The next message, of whichever peer's turn it is.
     func take() -> Answer {
-        var resumed: [PeerName] = [], credits: [(InprocLink, Int)] = []
+        var settling = Settling()
         let answer = reading.withLock { reading -> Answer in
             while true {
                 if reading.batches.isEmpty {
-                    let isClosed = shared.withLock { shared in
-                        shared.state.take(into: &reading.batches, spare: &reading.spare, resumed: &resumed, credits: &credits)
-                        shared.state.counters.droppedUnwanted &+= reading.unwanted
-                        reading.unwanted = 0
-                        return shared.isClosed
-                    }
+                    let isClosed = refill(&reading, &settling)
                     if reading.batches.isEmpty { return isClosed ? .closed : .nothing }
                 }
                 let (message, peer) = reading.next()
@@ -188,18 +212,34 @@ final class SocketCore: Sendable {
                 reading.unwanted &+= 1
             }
         }
-        if !resumed.isEmpty { onLoop { [resumed] host in host.resumeReading(resumed) } }
-        for (link, count) in credits { link.core.credit(count, to: link.peer) }
+        settle(settling)
         return answer
     }
 
-    @inline(__always) private func isWanted(_ message: ZMQMessage, _ asked: borrowing ZMTPSubscriptions) -> Bool {
+    /// Moves all that has come into `batches`, which must be empty. Answers whether nothing can come any more.
+    func refill(_ reading: inout Reading, _ settling: inout Settling) -> Bool {
+        if reading.small > Reading.patience { sched_yield() }
+        defer { reading.noteBatch() }
+        return shared.withLock { shared in
+            shared.state.take(into: &reading.batches, spare: &reading.spare, resumed: &settling.resumed, credits: &settling.credits)
+            shared.state.counters.droppedUnwanted &+= reading.unwanted
+            reading.unwanted = 0
+            return shared.isClosed
+        }
+    }
+
+    @inline(__always) func isWanted(_ message: ZMQMessage, _ asked: borrowing ZMTPSubscriptions) -> Bool {
         switch filter {
         case .none: true
         case .prefixes: asked.wants(message.span(of: 0)) != options.invertsMatching
         case .groups: message.count == 2 && asked.wants(whole: message.span(of: 0))
         case .frames: message.count == 1
         }
+    }
+
+    @inline(__always) func settle(_ settling: Settling) {
+        if !settling.resumed.isEmpty { onLoop { host in host.resumeReading(settling.resumed) } }
+        for (link, count) in settling.credits { link.core.credit(count, to: link.peer) }
     }
 
     func receive(until deadline: Instant = .never) async throws(ZMQError) -> (ZMQMessage, PeerName) {
@@ -213,13 +253,17 @@ final class SocketCore: Sendable {
     }
 
     func waitForMessage(until deadline: Instant) async throws(ZMQError) {
+        if let once = messageToCome() { try await sleep(on: once, until: deadline) }
+    }
+
+    /// What is given when there may be a message; nil: there may be one now, or never more.
+    func messageToCome() -> Once<Void>? {
         let once = Once<Void>()
-        let isWaiting = shared.withLock { shared in
-            if shared.isClosed || shared.state.hasMessages || shared.isAskedLost || shared.isSuperseded { return false }
+        return shared.withLock { shared in
+            if shared.isClosed || shared.state.hasMessages || shared.isAskedLost || shared.isSuperseded { return nil }
             shared.readers.append(once)
-            return true
+            return once
         }
-        if isWaiting { try await sleep(on: once, until: deadline) }
     }
 
     // MARK: The process
@@ -358,6 +402,9 @@ extension SocketCore.Shared {
 }
 
 extension SocketCore.Reading {
+    /// A receiver that keeps up with a sender of the process would contend with it for a lock at each message: it lets some come together.
+    mutating func noteBatch() { small = batches.count == 1 && batches[0].inbox.count < Self.smallMax ? small + 1 : 0 }
+
     /// Fair queueing: a message of each peer in turn (RFC 28, RFC 30). There must be one.
     @inline(__always) mutating func next() -> (ZMQMessage, PeerName) {
         if turn >= batches.count { turn = 0 }

@@ -35,27 +35,30 @@ final class SocketHost {
         return made
     }
 
-    private func makeChannel(_ core: SocketCore, _ peer: PeerName, address: String, for connection: PeerConnection?) -> PeerChannel {
+    private func makeChannel(
+        _ core: SocketCore, _ peer: PeerName, address: String, for connection: PeerConnection?, over carriage: StreamCarriage
+    ) -> PeerChannel {
         core.isRaw
-            ? StreamChannel(self, core, peer, address: address, for: connection) : PeerChannel(self, core, peer, address: address, for: connection)
+            ? StreamChannel(self, core, peer, address: address, for: connection, over: carriage)
+            : PeerChannel(self, core, peer, address: address, for: connection, over: carriage)
     }
 
     // MARK: Binding
 
-    func listen(on sockets: [BoundSocket], _ endpoint: ZMQEndpoint, written: String, for core: SocketCore) {
+    func listen(on sockets: [BoundSocket], _ endpoint: ZMQEndpoint, written: String, over carriage: StreamCarriage, for core: SocketCore) {
         self.core = core
         for socket in sockets {
-            let listener = Listener(socket) { [unowned self] descriptor, peer in accepted(descriptor, peer) }
+            let listener = Listener(socket) { [unowned self] descriptor, peer in accepted(descriptor, peer, over: carriage) }
             listener.open(on: loop)
             listeners.append((endpoint, written, listener))
         }
         core.events.emit(.listening(endpoint))
     }
 
-    private func accepted(_ descriptor: Int32, _ peer: SocketAddress) {
+    private func accepted(_ descriptor: Int32, _ peer: SocketAddress, over carriage: StreamCarriage) {
         guard let core, ending == nil, let name = core.addPeer(isLasting: false, isStream: true) else { return loop.discard(descriptor) }
-        let channel = makeChannel(core, name, address: "\(peer)", for: nil)
-        guard loop.add(channel, descriptor: descriptor) != nil else {
+        let channel = makeChannel(core, name, address: "\(peer)", for: nil, over: carriage)
+        guard loop.add(channel, carriage.transport(descriptor)) != nil else {
             core.change { $0.state.remove(name.index) }
             return
         }
@@ -74,10 +77,10 @@ final class SocketHost {
 
     // MARK: Connecting
 
-    func connect(to place: Place, _ endpoint: ZMQEndpoint, for core: SocketCore) {
+    func connect(to stream: ZMQEndpoint.Stream, _ endpoint: ZMQEndpoint, over carriage: StreamCarriage, for core: SocketCore) {
         self.core = core
         guard ending == nil, let peer = core.addPeer(isLasting: true, isStream: true) else { return }
-        let connection = PeerConnection(peer, place, endpoint)
+        let connection = PeerConnection(peer, stream, endpoint, carriage)
         connections.append(connection)
         dial(connection)
     }
@@ -85,7 +88,9 @@ final class SocketHost {
     private func dial(_ connection: PeerConnection) {
         guard let core, !connection.isOver else { return }
         core.events.emit(.connecting(connection.endpoint))
-        connection.dialer = Dialer(to: connection.place, timeout: core.options.reconnect.connectTimeout, on: loop) {
+        connection.dialer = Dialer(
+            to: connection.stream.place, options: connection.options, timeout: core.options.reconnect.connectTimeout, on: loop
+        ) {
             [unowned self, unowned connection] result in
             connection.dialer = nil
             switch result {
@@ -97,8 +102,8 @@ final class SocketHost {
 
     private func connected(_ connection: PeerConnection, _ outcome: Dialer.Outcome) {
         guard let core, !connection.isOver else { return loop.discard(outcome.descriptor) }
-        let channel = makeChannel(core, connection.peer, address: "\(outcome.peer)", for: connection)
-        guard loop.add(channel, descriptor: outcome.descriptor) != nil else { return tryAgain(connection, "too many connections") }
+        let channel = makeChannel(core, connection.peer, address: "\(outcome.peer)", for: connection, over: connection.carriage)
+        guard loop.add(channel, connection.carriage.transport(outcome.descriptor)) != nil else { return tryAgain(connection, "too many connections") }
         channels[connection.peer.index] = channel
         core.events.emit(.connected(connection.endpoint))
         channel.greet()
@@ -263,17 +268,32 @@ final class SocketHost {
 /// A connection that is made, and made again, for one `connect`.
 final class PeerConnection {
     let peer: PeerName
-    let place: Place
+    let stream: ZMQEndpoint.Stream
     let endpoint: ZMQEndpoint
+    let carriage: StreamCarriage
     var attempt = 0
     var dialer: Dialer?
     var pause: PauseClock?
     /// It is not made again.
     var isOver = false
 
-    init(_ peer: PeerName, _ place: Place, _ endpoint: ZMQEndpoint) {
+    /// Where it is to come from, as that is now.
+    var options: StreamOptions {
+        var options = StreamOptions()
+        guard case .internet(let host, let port)? = stream.source else { return options }
+        // Of an interface the address that can reach the other end.
+        let own = NetworkInterface.addresses(of: host, port: port)
+        let far = (try? stream.place.address(phase: .connect)) ?? nil
+        let chosen = far.flatMap { far in own.first { $0.kind == far.kind } } ?? own.first
+        let any = host.isEmpty ? SocketAddress(far?.kind == .ipv6 ? "::" : "0.0.0.0", port: port) : nil
+        options.bindAddress = (chosen ?? any ?? SocketAddress(host, port: port)).map { "\($0)" } ?? host
+        return options
+    }
+
+    init(_ peer: PeerName, _ stream: ZMQEndpoint.Stream, _ endpoint: ZMQEndpoint, _ carriage: StreamCarriage) {
         self.peer = peer
-        self.place = place
+        self.stream = stream
         self.endpoint = endpoint
+        self.carriage = carriage
     }
 }

@@ -46,7 +46,14 @@ extension SocketState {
         }
         for index in readable {
             var batch = Batch(peer: name(index), routingID: peers[index].routingID)
-            if let link = peers[index].link { credits.append((link, peers[index].inbox.count)) }
+            if let link = peers[index].link {
+                peers[index].owed += peers[index].inbox.count
+                // Not for each few: the other end's lock is what its senders need.
+                if peers[index].owed * 4 >= options.receiveHighWaterMark + link.core.options.sendHighWaterMark {
+                    credits.append((link, peers[index].owed))
+                    peers[index].owed = 0
+                }
+            }
             swap(&batch.inbox, &peers[index].inbox)
             swap(&spare, &peers[index].inbox)
             batches.append(batch)

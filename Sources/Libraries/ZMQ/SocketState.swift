@@ -27,6 +27,8 @@ struct SocketState: ~Copyable {
         /// The other end in the process, and messages that waited for it.
         var link: InprocLink?
         var waiting: [ZMQMessage] = []
+        /// Messages that were taken, and that the other end does not know of yet.
+        var owed = 0
         var isConnected = false
         var subscriptionBytes = 0
         var markLimit = 0

@@ -18,111 +18,128 @@ extension SocketCore {
     static let delimiter = ZMQMessage()
 
     func request(_ message: ZMQMessage, until deadline: Instant) async throws(ZMQError) -> ZMQMessage {
-        let correlation = try await beginRequest(until: deadline)
+        let prefix = try await beginAsking(until: deadline)
         do throws(ZMQError) {
-            let reply = try await ask(message, correlation, until: deadline)
-            endRequest()
-            return reply
+            while try !ask(message, prefix) { try await waitForRoom(until: deadline) }
+            while true {
+                if let reply = try takeReply(behind: prefix) { return reply }
+                try await waitForMessage(until: deadline)
+            }
         } catch {
-            await giveUp()
+            if let asked = giveUp() { await drop(asked) }
+            endAsking()
             throw error
         }
     }
 
-    /// Waits until one that is under way has given up, if it may be superseded.
-    private func beginRequest(until deadline: Instant) async throws(ZMQError) -> UInt32 {
+    /// Waits until a request that is under way has given up, if it may be superseded.
+    private func beginAsking(until deadline: Instant) async throws(ZMQError) -> ZMQMessage {
         while true {
-            let once = Once<Void>()
-            let (number, sleepers) = try shared.withLock { shared throws(ZMQError) -> (UInt32?, [Once<Void>]) in
-                if shared.isAsking {
-                    guard options.supersedesRequests else { throw .requestUnderWay }
-                    shared.isSuperseded = true
-                    let sleepers = shared.readers + shared.takeWriters()
-                    shared.readers = [once]
-                    return (nil, sleepers)
-                }
-                shared.isAsking = true
-                shared.isSuperseded = false
-                shared.isAskedLost = false
-                shared.asked = nil
-                shared.requests &+= 1
-                return (shared.requests, [])
+            do throws(ZMQError) { return try beginAsking() } catch {
+                guard error == .requestUnderWay, options.supersedesRequests else { throw error }
             }
-            for sleeper in sleepers { sleeper.resume(returning: ()) }
-            if let number { return number }
-            try await sleep(on: once, until: deadline)
+            let once = Once<Void>()
+            change { shared in if shared.isAsking { shared.isSuperseded = true } }
+            let isWaiting = shared.withLock { shared in
+                if shared.isAsking { shared.readers.append(once) }
+                return shared.isAsking
+            }
+            if isWaiting { try await sleep(on: once, until: deadline) }
         }
     }
 
-    private func endRequest() {
-        let sleepers = shared.withLock { shared -> [Once<Void>] in
-            shared.isAsking = false
-            defer { shared.readers = [] }
-            return shared.readers
+    /// Answers what goes in front of the request, and of its reply. Throws `requestUnderWay`.
+    func beginAsking() throws(ZMQError) -> ZMQMessage {
+        let correlation = try shared.withLock { shared throws(ZMQError) -> UInt32 in
+            guard !shared.isAsking else { throw .requestUnderWay }
+            shared.isAsking = true
+            shared.isSuperseded = false
+            shared.isAskedLost = false
+            shared.asked = nil
+            shared.requests &+= 1
+            return shared.requests
         }
-        for sleeper in sleepers { sleeper.resume(returning: ()) }
+        // What is there answers an earlier one.
+        while case .message = take() { shared.withLock { $0.state.counters.droppedUnwanted += 1 } }
+        guard options.correlatesRequests else { return Self.delimiter }
+        return ZMQMessage(frames: [stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: correlation >> $0) }, []])
     }
 
-    /// The peer is not to be heard any more, unless replies have numbers.
-    private func giveUp() async {
-        let asked = shared.withLock { shared -> PeerName? in
-            defer { shared.asked = nil }
+    /// Sends the request; false while nobody has room for it.
+    func ask(_ message: ZMQMessage, _ prefix: ZMQMessage) throws(ZMQError) -> Bool {
+        let outcome = try commit(message, prefix, from: 0) { shared in
+            let outcome = shared.state.offer(message, prefix)
+            if outcome == .sent { shared.asked = shared.state.name(shared.state.lastTaker) }
+            return outcome
+        }
+        if outcome != .sent, shared.withLock({ $0.isSuperseded }) { throw .superseded }
+        return outcome == .sent
+    }
+
+    /// The reply, which ends the request; nil while it has not come. Throws `closed`, `peerLost`.
+    func takeReply(behind prefix: ZMQMessage) throws(ZMQError) -> ZMQMessage? {
+        let envelope = prefix.count
+        while true {
+            switch take() {
+            case .message(let reply, let peer):
+                let isOurs = shared.withLock { shared in
+                    guard shared.asked == peer, reply.count > envelope, (0..<envelope).allSatisfy({ reply[$0] == prefix[$0] }) else {
+                        shared.state.counters.droppedUnwanted += 1
+                        return false
+                    }
+                    shared.isAsking = false
+                    return true
+                }
+                if isOurs {
+                    if options.supersedesRequests { change { _ in } }
+                    return reply.suffix(from: envelope)
+                }
+            case .closed: throw .closed
+            case .nothing:
+                let (isLost, isSuperseded) = shared.withLock { ($0.isAskedLost, $0.isSuperseded) }
+                if isLost { throw .peerLost }
+                if isSuperseded { throw .superseded }
+                return nil
+            }
+        }
+    }
+
+    /// The request is over. Answers the peer that is not to be heard any more, and drops what has not left for it; none where replies have numbers.
+    func giveUp() -> PeerName? {
+        shared.withLock { shared -> PeerName? in
             if let asked = shared.asked { shared.state.dropUnsent(to: asked) }
             return options.correlatesRequests || shared.isAskedLost ? nil : shared.asked
         }
-        if let asked { await drop(asked) }
-        endRequest()
+    }
+
+    /// After `giveUp` and the end of that peer's connection: what had not left goes with it, since until now it is known who was asked.
+    func endAsking() {
+        change { shared in
+            shared.asked = nil
+            shared.isAsking = false
+        }
     }
 
     /// Ends a peer's connection.
     func drop(_ peer: PeerName) async { await askLoop { host in host.drop(peer) } }
 
-    private func ask(_ message: ZMQMessage, _ correlation: UInt32, until deadline: Instant) async throws(ZMQError) -> ZMQMessage {
-        let number = stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: correlation >> $0) }
-        // What is there answers an earlier one.
-        while case .message = take() { shared.withLock { $0.state.counters.droppedUnwanted += 1 } }
-        let prefix = options.correlatesRequests ? ZMQMessage(frames: [number, []]) : Self.delimiter
-        while true {
-            let outcome = try commit(message, prefix, from: 0) { shared in
-                let outcome = shared.state.offer(message, prefix)
-                if outcome == .sent { shared.asked = shared.state.name(shared.state.lastTaker) }
-                return outcome
-            }
-            if outcome == .sent { break }
-            if isSuperseded { throw .superseded }
-            try await waitForRoom(until: deadline)
-        }
-        let envelope = prefix.count
-        while true {
-            switch take() {
-            case .message(let reply, let peer):
-                let isOurs = shared.withLock { $0.asked == peer } && reply.count > envelope && (0..<envelope).allSatisfy { reply[$0] == prefix[$0] }
-                if isOurs { return reply.suffix(from: envelope) }
-                shared.withLock { $0.state.counters.droppedUnwanted += 1 }
-            case .closed: throw .closed
-            case .nothing:
-                if shared.withLock({ $0.isAskedLost }) { throw .peerLost }
-                if isSuperseded { throw .superseded }
-                try await waitForMessage(until: deadline)
-            }
-        }
-    }
-
-    private var isSuperseded: Bool { shared.withLock { $0.isSuperseded } }
-
     /// The next request: what its envelope is, what it says, and whom to answer. What has no envelope is dropped (RFC 28).
     func nextRequest(until deadline: Instant) async throws(ZMQError) -> ZMQRequest {
         while true {
             let (message, peer) = try await receive(until: deadline)
-            if message.count == 2, message.ends[0] == 0 {
-                return ZMQRequest(core: self, peer: peer, envelope: Self.delimiter, message: ZMQMessage(bytes: message.bytes, ends: []))
-            }
-            guard let empty = (0..<message.count).first(where: { message.range(of: $0).isEmpty }), empty + 1 < message.count else {
-                shared.withLock { $0.state.counters.droppedUnwanted += 1 }
-                continue
-            }
-            return ZMQRequest(core: self, peer: peer, envelope: message.prefix(empty + 1), message: message.suffix(from: empty + 1))
+            if let request = asRequest(message, peer) { return request }
         }
+    }
+
+    func asRequest(_ message: ZMQMessage, _ peer: PeerName) -> ZMQRequest? {
+        if message.count == 2, message.ends[0] == 0 {
+            return ZMQRequest(core: self, peer: peer, envelope: Self.delimiter, message: ZMQMessage(bytes: message.bytes, ends: []))
+        }
+        guard let empty = (0..<message.count).first(where: { message.range(of: $0).isEmpty }), empty + 1 < message.count else {
+            shared.withLock { $0.state.counters.droppedUnwanted += 1 }
+            return nil
+        }
+        return ZMQRequest(core: self, peer: peer, envelope: message.prefix(empty + 1), message: message.suffix(from: empty + 1))
     }
 }
 

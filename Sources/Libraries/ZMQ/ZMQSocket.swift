@@ -1,3 +1,4 @@
+internal import MartletBytes
 internal import MartletEventLoop
 internal import MartletNet
 internal import Synchronization
@@ -113,20 +114,31 @@ extension SocketCore {
         case .inproc(let name):
             try Inproc.bind(self, to: name)
             return endpoint
-        case .stream(let place):
-            let sockets: [BoundSocket]
-            do throws(NetError) { sockets = try await Self.sockets(at: place) } catch { throw .bindFailed(error) }
+        case .stream(let stream):
+            try checkCarriage(stream, endpoint)
+            if stream.source != nil { throw .endpointInvalid(endpoint.description, reason: "only a connection has a source") }
+            let sockets: [BoundSocket], carriage = try StreamCarriage(binding: endpoint, stream, options)
+            do throws(NetError) { sockets = try await Self.sockets(at: stream.place) } catch { throw .bindFailed(error) }
             let bound = endpoint.bound(to: sockets[0].address)
-            await askLoop { [self] host in host.listen(on: sockets, bound, written: text, for: self) }
+            await askLoop { [self] host in host.listen(on: sockets, bound, written: text, over: carriage, for: self) }
             return bound
         }
+    }
+
+    /// Of an interface, if there is one of that name; else of the place.
+    private static func addresses(at place: Place) async throws(NetError) -> [SocketAddress] {
+        if case .internet(let host, let port) = place {
+            let own = NetworkInterface.addresses(of: host, port: port)
+            if !own.isEmpty { return own }
+        }
+        return try await place.addressesToBind()
     }
 
     /// Every address of a place, with one port for all; where all addresses are meant, IPv6 may be missing.
     private static func sockets(at place: Place) async throws(NetError) -> [BoundSocket] {
         var sockets: [BoundSocket] = []
         let isAny = place == .internet(host: "", port: place.port)
-        for address in try await place.addressesToBind() {
+        for address in try await addresses(at: place) {
             do throws(NetError) {
                 let port = address.port == 0 ? sockets.first?.address.port : nil
                 sockets.append(try BoundSocket(port.map { address.with(port: $0) } ?? address))
@@ -140,13 +152,20 @@ extension SocketCore {
         return sockets
     }
 
+    /// A STREAM socket has the bytes of TCP and of nothing else.
+    private func checkCarriage(_ stream: ZMQEndpoint.Stream, _ endpoint: ZMQEndpoint) throws(ZMQError) {
+        if isRaw, stream.webSocket != nil { throw .endpointInvalid(endpoint.description, reason: "STREAM is not for WebSocket") }
+    }
+
     func connect(to endpoint: ZMQEndpoint) throws(ZMQError) {
         if shared.withLock({ $0.isClosing }) { throw .closed }
         switch endpoint.transport {
         case .inproc(let name): try Inproc.connect(self, to: name)
         case .stream:
-            guard let place = try endpoint.placeToConnect() else { return }
-            onLoop { [self] host in host.connect(to: place, endpoint, for: self) }
+            guard let stream = try endpoint.streamToConnect() else { return }
+            try checkCarriage(stream, endpoint)
+            let carriage = try StreamCarriage(connecting: endpoint, stream, options)
+            onLoop { [self] host in host.connect(to: stream, endpoint, over: carriage, for: self) }
         }
     }
 
@@ -163,12 +182,27 @@ extension SocketCore {
         await done.wait()
     }
 
+    /// Until somebody closes it, or the task is cancelled.
+    func waitForClosing() async throws(ZMQError) {
+        let once = Once<Void>()
+        let isWaiting = shared.withLock { shared in
+            if !shared.isClosing { shared.closers.append(once) }
+            return !shared.isClosing
+        }
+        if isWaiting { try await sleep(on: once, until: .never) }
+    }
+
     func beginClosing(linger: Duration? = nil, _ done: @escaping @Sendable () -> Void) {
         let isFirst = change { shared in
             defer { shared.isClosing = true }
             return !shared.isClosing
         }
-        if isFirst { Inproc.leave(self) }
+        if isFirst {
+            Inproc.leave(self)
+            var closers: [Once<Void>] = []
+            shared.withLock { shared in swap(&closers, &shared.closers) }
+            wake(closers)
+        }
         onLoop { [self] host in host.end(self, linger: linger ?? options.linger, done) }
     }
 }

@@ -1,3 +1,5 @@
+public import MartletTLS
+public import MartletWebSocketProtocol
 public import MartletZMTPProtocol
 
 /// How a socket behaves. Every number has a safe default; libzmq's stands beside it where it differs.
@@ -30,6 +32,13 @@ public struct ZMQSocketOptions: Sendable {
     /// Decides who may talk, given the peer's credentials and address: in place of ZAP (RFC 27). `nil`: whoever the mechanism lets through;
     /// a PLAIN or CURVE server without one refuses everybody. Called on the socket's loop: it must not block.
     public var authenticator: ZMQAuthenticator?
+    /// `wss://` to connect to: whom to believe. As a browser.
+    public var tls = TLSClientOptions()
+    /// `wss://` to bind: the certificate to show; without one such an endpoint cannot be bound.
+    public var serverTLS: TLSServerOptions?
+    /// `ws://` and `wss://` to bind: whose pages may connect. Programs name no origin and always may; a browser's pages only if they are of the same
+    /// host, or both are this machine's. (libzmq: everybody's.)
+    public var origins = WebSocketOrigins.local
     /// Peers that one socket has at a time; more are turned away. 10,000. (libzmq none but the descriptors.)
     public var peersMax = 10_000
     /// Prefixes that one peer may subscribe to; more end its connection. 100,000. (libzmq none.)

@@ -107,6 +107,23 @@ public struct WebSocketServerHandshake: Sendable {
         self.deflate = deflate
     }
 
+    /// A list of tokens, in which a slash is taken too: ZeroMQ's subprotocols (ZWS2.0/NULL) have one. Nil if it is none.
+    private static func names(_ value: String) -> [String]? {
+        var walk = WebSocketListWalk(value.utf8), names: [String] = []
+        while true {
+            walk.skipBlanks(andCommas: true)
+            if walk.isAtEnd { return names }
+            guard var name = walk.token() else { return nil }
+            while walk.take(UInt8(ascii: "/")) {
+                guard let part = walk.token() else { return nil }
+                name += "/" + part
+            }
+            names.append(name)
+            walk.skipBlanks()
+            guard walk.isAtEnd || walk.take(UInt8(ascii: ",")) else { return nil }
+        }
+    }
+
     /// The answer's fields beside Upgrade and Connection, and what they mean.
     public func answer(_ request: WebSocketRequest) throws(WebSocketRefusal) -> (fields: [(name: String, value: String)], agreement: WebSocketAgreement) {
         guard request.version == "13" else { throw .version }
@@ -114,8 +131,8 @@ public struct WebSocketServerHandshake: Sendable {
         guard origins.allows(request.origin, host: request.host) else { throw .origin }
         var agreement = WebSocketAgreement(), fields = [(name: "Sec-WebSocket-Accept", value: WebSocketKey.accept(key.utf8))]
         if let offered = request.subprotocols {
-            guard let names = WebSocketExtension.list(offered), names.allSatisfy(\.parameters.isEmpty) else { throw .subprotocols }
-            agreement.subprotocol = names.first { subprotocols.contains($0.name) }?.name
+            guard let names = Self.names(offered) else { throw .subprotocols }
+            agreement.subprotocol = names.first { subprotocols.contains($0) }
         }
         if let subprotocol = agreement.subprotocol {
             fields.append(("Sec-WebSocket-Protocol", subprotocol))
@@ -145,7 +162,7 @@ public enum WebSocketHandshakeFailure: String, Error, CaseIterable, Sendable {
 /// A client's side of the handshake, behind HTTP (RFC 6455 section 4.1).
 public struct WebSocketClientHandshake: Sendable {
     private let key: String
-    private let subprotocols: [String]
+    let subprotocols: [String]
     private let deflate: WebSocketDeflateOptions?
 
     /// `nonce`: sixteen bytes from the system's generator. `subprotocols`: what is offered, the most wanted first; tokens.

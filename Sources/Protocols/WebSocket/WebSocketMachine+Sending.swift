@@ -9,6 +9,20 @@ extension WebSocketMachine {
         try Self.append(kind, bytes, key, &deflation, into: &output)
     }
 
+    /// Sends a binary message whose first byte lies elsewhere than the rest, as it is. Throws `.closed`.
+    public mutating func sendBinary(_ first: UInt8, _ rest: Span<UInt8>, into output: inout ByteBuffer) throws(WebSocketMisuse) {
+        guard maySend else { throw .closed }
+        let key = nextKey()
+        output.appendWebSocketHeader(WebSocketWire.final | WebSocketOpcode.binary, count: 1 + rest.count, isMasked: key != nil)
+        guard let key else {
+            output.append(first)
+            return output.append(rest)
+        }
+        output.append(key.byteSwapped)
+        output.append(first ^ UInt8(truncatingIfNeeded: key))
+        output.append(rest, mask: key &>> 8 | key &<< 24)
+    }
+
     /// As `send(_:_:into:)`, of a part of `content`: an echo without a copy between.
     public mutating func send(_ kind: WebSocketMessageKind, content range: ByteRange, into output: inout ByteBuffer) throws(WebSocketMisuse) {
         guard maySend else { throw .closed }

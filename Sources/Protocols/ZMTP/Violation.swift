@@ -34,6 +34,11 @@ public enum ZMTPViolation: String, Error, Equatable, Sendable, CaseIterable {
     case nonceNotHigher = "a nonce that is not above the one before (RFC 26, The HELLO Command)"
     case curveVersion = "a version of CURVE that is not 1.0 (RFC 26, The HELLO Command)"
 
+    // Over WebSocket.
+    case upgradeFailed = "no handshake of WebSocket's that agrees on ZWS 2.0 (RFC 45, Handshake)"
+    case webSocketBroken = "what is against WebSocket's rules (RFC 6455)"
+    case flagMissing = "a message of WebSocket's that is text, or has no flag (RFC 45, Framing)"
+
     // Time and ends.
     case handshakeTimedOut = "the handshake was not over in time"
     case heartbeatMissed = "nothing came for too long after a PING (RFC 37, Connection Heartbeating)"

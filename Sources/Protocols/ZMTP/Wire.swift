@@ -31,6 +31,15 @@ struct ZMTPFrame {
         return ZMTPFrame(flags: flags, body: offset &+ 9, count: size > UInt64(UInt32.max) ? .max : Int(size))
     }
 
+    /// The frame that one message of WebSocket is (RFC 45, Framing): flags, then the body to its end.
+    static func readCarried(_ bytes: Span<UInt8>, at offset: Int) throws(ZMTPViolation) -> ZMTPFrame? {
+        guard offset < bytes.count else { return nil }
+        let flags = bytes[offset]
+        if flags & ~(ZMTPWire.more | ZMTPWire.carriedCommand) != 0 { throw .reservedFlags }
+        let isCommand = flags & ZMTPWire.carriedCommand != 0
+        return ZMTPFrame(flags: flags & ZMTPWire.more | (isCommand ? ZMTPWire.command : 0), body: offset &+ 1, count: bytes.count &- offset &- 1)
+    }
+
     /// Whether the whole body lies in so many bytes.
     @inline(__always) func isWhole(in count: Int) -> Bool { self.count <= count &- body }
 }
@@ -39,6 +48,8 @@ enum ZMTPWire {
     static var more: UInt8 { 1 }
     static var long: UInt8 { 2 }
     static var command: UInt8 { 4 }
+    /// Over WebSocket.
+    static var carriedCommand: UInt8 { 2 }
 
     /// What every peer sends first; its padding means nothing.
     static var signatureCount: Int { 10 }

@@ -79,6 +79,8 @@ public enum ZMTPEvent: ProtocolEvent {
     case refused(reason: ByteRange)
     /// Nothing to do: a command that nobody knows.
     case discarded
+    /// Nothing to do: over WebSocket something came that is no whole frame.
+    case part
 
     public enum Owned: Equatable, Sendable {
         case greeting(ZMTPVersion)
@@ -94,6 +96,7 @@ public enum ZMTPEvent: ProtocolEvent {
         case pong
         case refused(reason: [UInt8])
         case discarded
+        case part
     }
 
     /// `bytes`: the machine's `content(in:)`.
@@ -112,6 +115,7 @@ public enum ZMTPEvent: ProtocolEvent {
         case .pong: .pong
         case .refused(let reason): .refused(reason: bytes.at(reason).array)
         case .discarded: .discarded
+        case .part: .part
         }
     }
 }

@@ -29,11 +29,11 @@ extension ZMTPMachine {
     }
 
     mutating func sayGreeting(into output: inout ByteBuffer) {
-        ZMTPWire.appendSignature(into: &output)
+        if let carrier { carrier.begin(into: &output) } else { ZMTPWire.appendSignature(into: &output) }
         phase = .greeting
     }
 
-    private mutating func beginHandshake(into output: inout ByteBuffer) {
+    mutating func beginHandshake(into output: inout ByteBuffer) {
         switch configuration.security {
         case .null:
             phase = .ready

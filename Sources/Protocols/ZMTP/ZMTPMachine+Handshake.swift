@@ -1,4 +1,5 @@
 public import MartletBytes
+internal import MartletWebSocketProtocol
 
 /// What stands between the greeting and the messages: NULL (RFC 37), PLAIN (RFC 24) and CURVE's steps (RFC 26; its boxes are `ZMTPCurve`'s).
 extension ZMTPMachine {
@@ -8,7 +9,7 @@ extension ZMTPMachine {
             return .authenticate(.null)
         }
         let bytes = input.bytes
-        guard let frame = try ZMTPFrame.read(bytes, at: input.offset, known: 7) else { return nil }
+        guard let frame = try readFrame(bytes, at: input.offset) else { return nil }
         guard frame.isCommand else { throw .messageTooEarly }
         if frame.hasMore { throw .commandWithMore }
         guard frame.count <= configuration.limits.metadataBytesMax + ZMTPCurve.initiateLeast + 510 else { throw .commandTooLong }
@@ -138,6 +139,8 @@ extension ZMTPMachine {
     public mutating func accept(into output: inout ByteBuffer) throws(ZMTPMisuse) {
         guard phase == .asking else { throw .outOfTurn }
         flags.insert(.isAccepted)
+        let start = output.count
+        defer { carrier?.carry(&output, since: start) }
         switch configuration.security {
         case .plainServer:
             ZMTPWire.appendCommand("WELCOME", count: 0, into: &output)
@@ -152,7 +155,10 @@ extension ZMTPMachine {
     /// The peer is told why, and the machine is closed: write the output, then end the connection.
     public mutating func refuse(_ refusal: ZMTPRefusal, into output: inout ByteBuffer) throws(ZMTPMisuse) {
         guard phase == .asking else { throw .outOfTurn }
+        let start = output.count
         if let reason = refusal.reason { sayError(reason.bytes, into: &output) }
+        carrier?.carry(&output, since: start)
+        carrier?.close(.policyViolation, "", into: &output)
         close()
     }
 }

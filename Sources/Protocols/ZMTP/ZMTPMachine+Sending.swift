@@ -1,4 +1,5 @@
 public import MartletBytes
+internal import MartletWebSocketProtocol
 
 /// What this side says once the handshake is over.
 extension ZMTPMachine {
@@ -8,11 +9,19 @@ extension ZMTPMachine {
         sayGreeting(into: &output)
     }
 
+    /// The frames that were appended behind `start` leave as messages of WebSocket, if it is that which carries them.
+    @inline(__always)
+    private func carry(_ output: inout ByteBuffer, since start: Int) {
+        if flags.contains(.isCarried) { carrier?.carry(&output, since: start) }
+    }
+
     /// One frame of a message; `more`: others follow. A message that was begun must be ended, or its connection.
     @inline(__always)
     public mutating func send(_ body: Span<UInt8>, more: Bool = false, into output: inout ByteBuffer) throws(ZMTPMisuse) {
         guard phase == .traffic else { throw .outOfTurn }
         if more { flags.insert(.isSending) } else { flags.remove(.isSending) }
+        let start = output.count
+        defer { carry(&output, since: start) }
         if let curve { curve.append(body, more: more, into: &output) } else { ZMTPEncoder.append(body, more: more, into: &output) }
     }
 
@@ -20,6 +29,8 @@ extension ZMTPMachine {
     public mutating func pass(_ frames: Span<UInt8>, into output: inout ByteBuffer) throws(ZMTPMisuse) {
         guard phase == .traffic else { throw .outOfTurn }
         guard !flags.contains(.isSending) else { throw .insideMessage }
+        let start = output.count
+        defer { carry(&output, since: start) }
         guard let curve else { return output.append(frames) }
         var at = 0
         while let frame = try? ZMTPFrame.read(frames, at: at, known: 3), frame.isWhole(in: frames.count) {
@@ -42,6 +53,8 @@ extension ZMTPMachine {
     private func saySubscription(_ byte: UInt8, _ name: StaticString, _ topic: Span<UInt8>, into output: inout ByteBuffer) throws(ZMTPMisuse) {
         guard phase == .traffic else { throw .outOfTurn }
         guard ours == .sub || ours == .xsub else { throw .wrongSocketType }
+        let start = output.count
+        defer { carry(&output, since: start) }
         if version_ >= .v3_1 { return sayCommand(name, count: topic.count, into: &output) { $0.append(topic) } }
         guard !flags.contains(.isSending) else { throw .insideMessage }
         if let curve {
@@ -66,12 +79,17 @@ extension ZMTPMachine {
         guard phase == .traffic else { throw .outOfTurn }
         guard ours == .dish else { throw .wrongSocketType }
         guard group.count <= 255, group.first(0, from: 0) == nil else { throw .groupInvalid }
+        let start = output.count
         sayCommand(name, count: group.count, into: &output) { $0.append(group) }
+        carry(&output, since: start)
     }
 
     /// A PING beside the machine's own. 2.0 has none: nothing is written.
     public mutating func ping(context: Span<UInt8>, into output: inout ByteBuffer) throws(ZMTPMisuse) {
         guard phase == .traffic else { throw .outOfTurn }
+        if let carrier, context.count <= 16 {
+            do throws(WebSocketMisuse) { return try carrier.webSocket.ping(context, into: &output) } catch { throw .outOfTurn }
+        }
         guard let context = ZMTPContext(ByteRange(0, context.count), in: context) else { throw .contextTooLong }
         if version_ > .v2_0 { sayPing(context, into: &output) }
     }

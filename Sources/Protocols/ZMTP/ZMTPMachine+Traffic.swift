@@ -2,9 +2,15 @@ internal import MartletBytes
 
 /// Frames after the handshake that are not simply one of a message.
 extension ZMTPMachine {
+    @inline(__always)
+    func readFrame(_ bytes: Span<UInt8>, at offset: Int) throws(ZMTPViolation) -> ZMTPFrame? {
+        if flags.contains(.isCarried) { return try ZMTPFrame.readCarried(bytes, at: offset) }
+        return try ZMTPFrame.read(bytes, at: offset, known: version_ == .v2_0 ? 3 : 7)
+    }
+
     mutating func nextFrame(from input: inout ByteReader, into output: inout ByteBuffer) throws(ZMTPViolation) -> ZMTPEvent? {
         let bytes = input.bytes
-        guard let frame = try ZMTPFrame.read(bytes, at: input.offset, known: version_ == .v2_0 ? 3 : 7) else { return nil }
+        guard let frame = try readFrame(bytes, at: input.offset) else { return nil }
         if frame.isCommand, frame.hasMore { throw .commandWithMore }
         if flags.contains(.isCurve) { return try nextSealed(frame, from: &input, into: &output) }
         if frame.isCommand {

@@ -1,5 +1,6 @@
 public import MartletBytes
 public import MartletCurve
+internal import MartletWebSocketProtocol
 
 /// One end of a ZMTP 3.1 connection (RFC 37), which talks to 3.0 and 2.0 peers too; both ends are the same, but for the mechanism's server and client.
 /// ```
@@ -24,7 +25,7 @@ public struct ZMTPMachine: ProtocolMachine, ~Copyable {
 
     enum Phase: UInt8 { case new, greeting, hello, welcome, initiate, ready, asking, traffic, closed }
     struct Flags: OptionSet {
-        var rawValue: UInt8
+        var rawValue: UInt16
         /// The greeting is out, all of it.
         static var hasGreeted: Flags { Flags(rawValue: 1) }
         /// READY is out (NULL).
@@ -37,14 +38,21 @@ public struct ZMTPMachine: ProtocolMachine, ~Copyable {
         static var isHungry: Flags { Flags(rawValue: 32) }
         /// We are between two frames of a message.
         static var isSending: Flags { Flags(rawValue: 64) }
+        /// Over WebSocket.
+        static var isCarried: Flags { Flags(rawValue: 128) }
+        /// The peer said farewell between two messages.
+        static var hasPeerEnded: Flags { Flags(rawValue: 256) }
         /// A short frame is not simply one of a message.
-        static var needsLook: Flags { [.isCurve, .takesSubscriptions] }
+        static var needsLook: Flags { [.isCurve, .takesSubscriptions, .isCarried] }
+        /// Ranges speak of the machine's own buffer.
+        static var ownsContent: Flags { [.isCurve, .isCarried] }
     }
 
     let configuration: ZMTPConfiguration
     /// What a CURVE frame held, or what a clear one of such a connection said.
     var opened = ByteBuffer()
     var curve: ZMTPCurve?
+    private(set) var carrier: ZMTPCarrier?
     var phase = Phase.new
     var flags: Flags
     var ours: ZMTPSocketType?
@@ -56,7 +64,7 @@ public struct ZMTPMachine: ProtocolMachine, ~Copyable {
     private let messageBytesMax: Int
     /// What the peer's last PING allowed us to hear nothing, in milliseconds; 0: any time.
     private var timeToLive: UInt32 = 0
-    private var heardAt: Instant
+    private(set) var heardAt: Instant
     /// The end of the handshake; after it when the next PING is due.
     private var due: Instant
     /// When a PING has gone unanswered for too long.
@@ -75,12 +83,24 @@ public struct ZMTPMachine: ProtocolMachine, ~Copyable {
         curve = ZMTPCurve(configuration.security, seed)
     }
 
+    /// As `init(_:seed:now:)`, of a connection over WebSocket (RFC 45, ZWS 2.0), which begins with HTTP's upgrade. What is spoken then is that of 3.0, or
+    /// of 2.0 with a peer that offers no mechanism; heartbeats are WebSocket's pings.
+    public init(_ configuration: ZMTPConfiguration, over webSocket: ZMTPWebSocket, seed: CurveSeed = .random(), now: Instant) {
+        self.init(configuration, seed: seed, now: now)
+        carrier = ZMTPCarrier(webSocket, configuration, now: now)
+        flags.insert(.isCarried)
+    }
+
     /// Nothing more is taken or sent: close when the output has left.
     public var isClosed: Bool { phase == .closed }
     /// The handshake is over.
     public var isReady: Bool { phase == .traffic }
     /// The peer waits for `accept` or `refuse`.
     public var isAsking: Bool { phase == .asking }
+    /// Over WebSocket: the peer took leave as it should, between two messages.
+    public var hasPeerEnded: Bool { flags.contains(.hasPeerEnded) }
+    /// Over WebSocket: what a violation does not say, such as how the server answered the handshake.
+    public var detail: String? { carrier?.failure }
     /// Some frames of a message have come, and not its last.
     public var isInMessage: Bool { messageFrames != 0 }
     /// What is spoken, once the greeting is over.
@@ -88,11 +108,11 @@ public struct ZMTPMachine: ProtocolMachine, ~Copyable {
     /// Ours; `nil` while it depends on the peer's.
     public var socketType: ZMTPSocketType? { ours }
 
-    /// What ranges of an event speak of: the input, or with CURVE the machine's own buffer. Until the next event is asked for.
+    /// What ranges of an event speak of: the input, or with CURVE and over WebSocket the machine's own buffer. Until the next event is asked for.
     @inline(__always)
     @_lifetime(borrow self, copy input)
     public func content(in input: Span<UInt8>) -> Span<UInt8> {
-        if flags.contains(.isCurve) { return opened.span }
+        if !flags.isDisjoint(with: .ownsContent) { return opened.span }
         return input
     }
 
@@ -123,6 +143,7 @@ public struct ZMTPMachine: ProtocolMachine, ~Copyable {
     @inline(never)
     private mutating func nextOther(from input: inout ByteReader, into output: inout ByteBuffer) throws(ZMTPViolation) -> ZMTPEvent? {
         do throws(ZMTPViolation) {
+            if let carrier { return try nextCarried(carrier, from: &input, into: &output) }
             let event: ZMTPEvent? =
                 switch phase {
                 case .new, .greeting: try nextGreeting(from: &input, into: &output)
@@ -171,7 +192,10 @@ public struct ZMTPMachine: ProtocolMachine, ~Copyable {
     }
 
     private mutating func fail(_ violation: ZMTPViolation, into output: inout ByteBuffer) throws(ZMTPViolation) {
+        let start = output.count
         if maySayError { sayError(violation.reason.span, into: &output) }
+        carrier?.carry(&output, since: start)
+        carrier?.close(violation == .messageTooLong ? .tooBig : .protocolError, violation.rawValue, into: &output)
         close()
         throw violation
     }
@@ -179,7 +203,7 @@ public struct ZMTPMachine: ProtocolMachine, ~Copyable {
     /// ERROR has its place in the handshake, and is a server's word where there is one.
     var maySayError: Bool {
         switch phase {
-        case .hello, .welcome, .initiate, .ready, .asking: configuration.security == .null || configuration.security.isServer
+        case .hello, .welcome, .initiate, .ready, .asking: configuration.security == .null ? version_ > .v2_0 : configuration.security.isServer
         case .new, .greeting, .traffic, .closed: false
         }
     }
@@ -193,7 +217,7 @@ public struct ZMTPMachine: ProtocolMachine, ~Copyable {
     /// The peer will send no more. Between two messages that is how a connection ends.
     public mutating func receiveEnd(at now: Instant, into output: inout ByteBuffer) throws(ZMTPViolation) {
         guard phase != .closed else { return }
-        let isWhole = phase == .traffic && messageFrames == 0 && !flags.contains(.isHungry)
+        let isWhole = phase == .traffic && messageFrames == 0 && !flags.contains(.isHungry) && carrier?.isWhole != false
         close()
         if !isWhole { throw .ended }
     }
@@ -209,6 +233,11 @@ public struct ZMTPMachine: ProtocolMachine, ~Copyable {
 
     public mutating func wake(at now: Instant, into output: inout ByteBuffer) throws(ZMTPViolation) {
         guard now >= deadline else { return }
+        if let carrier, now >= carrier.deadline {
+            carrier.webSocket.heard(at: heardAt)
+            do throws(ZMTPViolation) { try carrier.wake(at: now, into: &output) } catch { return try fail(error, into: &output) }
+            guard now >= ownDeadline else { return }
+        }
         guard phase == .traffic else { return try fail(.handshakeTimedOut, into: &output) }
         if now >= silenceEnd { return try fail(.heartbeatMissed, into: &output) }
         if now >= timeToLiveEnd { return try fail(.timeToLiveOver, into: &output) }
@@ -221,6 +250,11 @@ public struct ZMTPMachine: ProtocolMachine, ~Copyable {
     public mutating func excuse(at now: Instant) { heard(at: now) }
 
     public var deadline: Instant {
+        guard let carrier, phase != .closed else { return ownDeadline }
+        return min(ownDeadline, carrier.deadline)
+    }
+
+    private var ownDeadline: Instant {
         switch phase {
         case .closed: .never
         case .traffic: min(due, min(silenceEnd, timeToLiveEnd))

@@ -10,7 +10,7 @@ import MartletZMQ
 /// `count` messages have come, or one that says "end". REQ asks `count` numbers; REP, PAIR and DEALER send back what comes. Keys: plain-server (USER:PASSWORD
 /// that is let in), plain-client (USER:PASSWORD), curve-server (our secret key), allow (a public key that is let in), curve-client (our secret key) with
 /// server (its public one), ask (NULL with an authenticator: yes or no), hwm, retry (milliseconds between connections), quiet (print nothing but the last line),
-/// every (milliseconds between two messages).
+/// every (milliseconds between two messages), trust (a PEM file of those whom we believe on wss), certificate and key (what we show there).
 @main
 struct ZMQPeer {
     private let words: [String: String]
@@ -67,6 +67,10 @@ struct ZMQPeer {
     private var options: ZMQSocketOptions {
         var options = ZMQSocketOptions()
         options.linger = .seconds(20)
+        if let file = words["trust"] { options.tls.trust = .file(file) }
+        if let file = words["certificate"], let key = words["key"] {
+            options.serverTLS = TLSServerOptions(identity: TLSIdentity(certificate: file, key: key))
+        }
         if let mark = words["hwm"].flatMap({ Int($0) }) { (options.sendHighWaterMark, options.receiveHighWaterMark) = (mark, mark) }
         if let wait = words["retry"].flatMap({ Int($0) }) {
             (options.reconnect.delayMin, options.reconnect.delayMax) = (.milliseconds(wait), .milliseconds(wait))

@@ -11,7 +11,8 @@ import Synchronization
 ///         {"type":"joined","name":"Bob"}   {"type":"left","name":"Bob"}   {"type":"guests","count":3}   {"type":"ping"}   {"type":"error","text":"…"}
 /// ```
 /// A page that comes back with its session within `patience` has not been away for the others, and gets what it missed. A page cannot hear WebSocket's
-/// pings, so that it can tell a dead connection by `ping`s that do not come.
+/// pings, so that it can tell a dead connection by `ping`s that do not come. Each message has an id of its own, above those of any server before; on several
+/// loops one may come behind its successor, or in the welcome too.
 final class Chat: Sendable {
     static let subprotocol = "martlet.chat"
     /// How long a page may be away before the others are told.
@@ -38,15 +39,19 @@ final class Chat: Sendable {
         var pages: [UInt64: String] = [:]
         var history: [Said] = []
         var historyBytes = 0
-        var lastID = 0
+        var lastID: Int
     }
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     /// The course's clients, and the pages that have joined.
     let guests = WebSocketRoom(), pages = WebSocketRoom()
     private let wallTime: @Sendable () -> Int64
 
     /// `wallTime`: milliseconds since 1970.
-    init(wallTime: @escaping @Sendable () -> Int64) { self.wallTime = wallTime }
+    init(wallTime: @escaping @Sendable () -> Int64) {
+        self.wallTime = wallTime
+        // A page that was here before a restart asks for what is behind the last that it has seen.
+        state = Mutex(State(lastID: Int(wallTime())))
+    }
 
     var events: WebSocketEvents {
         WebSocketEvents(
@@ -121,6 +126,8 @@ final class Chat: Sendable {
     private func join(_ peer: WebSocketPeer, _ wanted: String, session: String, after: Int) {
         let wanted = Self.name(wanted, peer)
         guard (16...64).contains(session.utf8.count) else { return refuse(peer, "a session is 16 to 64 characters that nobody else knows") }
+        // Before it is told what there is: a message is in the welcome, or comes, or both.
+        pages.join(peer)
         let (name, isNew, people, missed) = state.withLock { state -> (String, Bool, [String], [Said]) in
             let known = state.people[session]
             if state.pages[peer.id] == nil {
@@ -138,7 +145,6 @@ final class Chat: Sendable {
                     ("type", .text("welcome")), ("name", .text(name)), ("people", .list(people.map { .text($0) })), ("guests", .number("\(guests.count)")),
                     ("messages", .list(missed.map(Self.said))),
                 ])))
-        pages.join(peer)
         if isNew { tell(.object([("type", .text("joined")), ("name", .text(name))])) }
     }
 

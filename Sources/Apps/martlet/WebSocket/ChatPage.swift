@@ -78,7 +78,7 @@ enum ChatPage {
         store.set("session", session);
         // The server says something at least every 15 s: after 40 s without, nobody is there.
         const silenceMax = 40_000, waitMin = 500, waitMax = 15_000, shownMax = 1_000;
-        let name = new URLSearchParams(location.search).get("name") ?? store.get("name"), socket, lastID = null, lastHeard = 0, failures = 0, timer, people = [], guests = 0, unread = 0;
+        let name = new URLSearchParams(location.search).get("name") ?? store.get("name"), socket, lastID = null, seen = new Set(), lastHeard = 0, failures = 0, timer, people = [], guests = 0, unread = 0;
 
         function note(words) { add("note", words); }
         function add(kind, words, by, at) {
@@ -108,8 +108,10 @@ enum ChatPage {
           $("people").textContent = people.concat(others).join(", ");
         }
         function said(message) {
-          if (lastID !== null && message.id <= lastID) return;
-          lastID = message.id;
+          if (seen.has(message.id)) return;
+          seen.add(message.id);
+          if (seen.size > shownMax) seen.delete(seen.values().next().value);
+          lastID = Math.max(lastID, message.id);
           add(message.name === name ? "own" : "said", message.text, message.name, message.at);
         }
         const heard = {

@@ -242,13 +242,24 @@ extension MQTTGateway {
         shard.loop.finish(channel, .refused("\(violation)"))
     }
 
+    /// No CONNECT came through.
+    private func note(_ failure: LayerFailure, of channel: MQTTServerChannel) {
+        switch failure.layer {
+        case .security:
+            counters.handshakesFailed += 1
+            log.debug("TLS failed", metadata: ["address": address(channel), "reason": "\(failure)"])
+        case .webSocket where failure.kind == .protocolError:
+            counters.violations += 1
+            log.debug("protocol violation", metadata: ["address": address(channel), "reason": "\(failure)"])
+        // It went as one over TCP may.
+        case .webSocket: break
+        }
+    }
+
     func closed(_ channel: MQTTServerChannel, _ reason: CloseReason) {
         connectionCount -= 1
         let session = channel.session
-        if session == 0, case .layerFailed(let failure) = reason {
-            counters.handshakesFailed += 1
-            log.debug("TLS failed", metadata: ["address": address(channel), "reason": "\(failure)"])
-        }
+        if session == 0, case .layerFailed(let failure) = reason { note(failure, of: channel) }
         guard session != 0 else { return }
         if channel.greeting != nil { forgetGreeting(of: channel) }
         channel.session = 0
