@@ -66,7 +66,8 @@ import MartletZMQ
             guard let request = requests[id], request.hasSuffix("\r\n\r\n") else { continue }
             let page = request.split(separator: " ")[1] + "\n"
             try await stream.send(ZMQMessage(frames: [id, Array("HTTP/1.0 200 OK\r\nContent-Length: \(page.utf8.count)\r\n\r\n\(page)".utf8)]))
-            try await stream.send(ZMQMessage(frames: [id, []]))
+            // A client that has its page may be gone already.
+            try? await stream.send(ZMQMessage(frames: [id, []]))
             requests[id] = nil
         }
     }
