@@ -92,7 +92,7 @@ let package = Package(
         module(
             "ZMQ", in: "Libraries/ZMQ",
             needs: [
-                "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient",
+                "CLinux", "MartletBytes", "MartletCollections", "MartletEventLoop", "MartletNet", "MartletTLS", "MartletDriver", "MartletClient",
                 "MartletWebSocketProtocol", "MartletZMTPProtocol", "MartletCurve",
             ]),
 

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 internal import MartletBytes
 internal import MartletEventLoop
@@ -216,9 +217,16 @@ final class SocketCore: Sendable {
         return answer
     }
 
+    /// A receiver that keeps up with a sender of the process would contend with it for a lock at each message: some come together meanwhile. Where the
+    /// sender waits for this processor it gets it.
+    private func letGather() {
+        sched_yield()
+        cl_relax(64)
+    }
+
     /// Moves all that has come into `batches`, which must be empty. Answers whether nothing can come any more.
     func refill(_ reading: inout Reading, _ settling: inout Settling) -> Bool {
-        if reading.small > Reading.patience { sched_yield() }
+        if reading.small > Reading.patience { letGather() }
         defer { reading.noteBatch() }
         return shared.withLock { shared in
             shared.state.take(into: &reading.batches, spare: &reading.spare, resumed: &settling.resumed, credits: &settling.credits)
@@ -402,7 +410,6 @@ extension SocketCore.Shared {
 }
 
 extension SocketCore.Reading {
-    /// A receiver that keeps up with a sender of the process would contend with it for a lock at each message: it lets some come together.
     mutating func noteBatch() { small = batches.count == 1 && batches[0].inbox.count < Self.smallMax ? small + 1 : 0 }
 
     /// Fair queueing: a message of each peer in turn (RFC 28, RFC 30). There must be one.

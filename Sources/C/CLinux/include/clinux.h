@@ -64,6 +64,16 @@ void cl_join(uint64_t thread);
 uintptr_t cl_current_task(void);                        // which Swift task runs on this thread; 0: none
 void cl_detach(uint64_t thread);                        // nobody will join it
 uint64_t cl_thread_id(void);
+// So many turns of waiting that leave the core's other thread in peace, each some ten nanoseconds.
+static inline void cl_relax(int turns) {
+    for (int turn = 0; turn < turns; turn++) {
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#elif defined(__aarch64__)
+        __asm__ volatile("isb" ::: "memory");
+#endif
+    }
+}
 static inline void cl_prefetch(const void *address) { __builtin_prefetch(address); }
 uint64_t cl_heap_in_use(void);                        // bytes that malloc has given out
 int cl_cpu_count(void);                                 // of this process's affinity mask
