@@ -91,14 +91,17 @@ class LibZMQ(Peer):
     _name = "libzmq.so.5"
     _library = None
     _context = None
+    _loading = threading.Lock()
 
     @classmethod
     def version(cls):
-        if cls._library is None:
-            cls._library = library = ctypes.CDLL(cls._name, use_errno=True)
-            for name in ("zmq_ctx_new", "zmq_socket", "zmq_strerror"):
-                getattr(library, name).restype = ctypes.c_void_p
-            cls._context = ctypes.c_void_p(library.zmq_ctx_new())
+        with cls._loading:
+            if cls._library is None:
+                library = ctypes.CDLL(cls._name, use_errno=True)
+                for name in ("zmq_ctx_new", "zmq_socket", "zmq_strerror"):
+                    getattr(library, name).restype = ctypes.c_void_p
+                cls._context = ctypes.c_void_p(library.zmq_ctx_new())
+                cls._library = library
         parts = [ctypes.c_int() for _ in range(3)]
         cls._library.zmq_version(*map(ctypes.byref, parts))
         return tuple(part.value for part in parts)
