@@ -48,8 +48,7 @@ extension SocketCore {
             while !outcome.isClosed, !outcome.isFull, first + outcome.taken < run.count {
                 let index = first + outcome.taken
                 outcome.note(shared.state.offer(run[index]), run[index])
-                guard let link = shared.state.delivery else { continue }
-                shared.state.delivery = nil
+                guard let link = shared.state.delivery.take() else { continue }
                 links.append((index, link))
                 for link in shared.state.deliveries { links.append((index, link)) }
                 shared.state.deliveries.removeAll(keepingCapacity: true)

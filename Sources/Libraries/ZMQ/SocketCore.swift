@@ -113,8 +113,7 @@ final class SocketCore: Sendable {
             if shared.isClosing { return (nil, nil) }
             let outcome = choose(&shared)
             tells = shared.isToTell(outcome)
-            guard let link = shared.state.delivery else { return (outcome, nil) }
-            shared.state.delivery = nil
+            guard let link = shared.state.delivery.take() else { return (outcome, nil) }
             if !shared.state.deliveries.isEmpty { swap(&more, &shared.state.deliveries) }
             return (outcome, link)
         }
