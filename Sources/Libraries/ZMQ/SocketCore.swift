@@ -39,7 +39,7 @@ final class SocketCore: Sendable {
         var spare = Inbox()
         /// How often in a row only a few messages were there, but some.
         var small = 0
-        static let patience = 3, smallMax = 16
+        static let patience = 3, smallMax = 200
         /// SUB: what is asked for, since what comes may be more.
         var filter = ZMTPSubscriptions(seed: .random(in: .min ... .max))
         var unwanted: UInt64 = 0
@@ -220,7 +220,7 @@ final class SocketCore: Sendable {
     /// sender waits for this processor it gets it.
     private func letGather() {
         sched_yield()
-        cl_relax(64)
+        cl_relax(512)
     }
 
     /// Moves all that has come into `batches`, which must be empty. Answers whether nothing can come any more.

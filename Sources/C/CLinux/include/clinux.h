@@ -64,7 +64,7 @@ void cl_join(uint64_t thread);
 uintptr_t cl_current_task(void);                        // which Swift task runs on this thread; 0: none
 void cl_detach(uint64_t thread);                        // nobody will join it
 uint64_t cl_thread_id(void);
-// So many turns of waiting that leave the core's other thread in peace, each some ten nanoseconds.
+// So many turns of waiting that leave the core's other thread in peace, each some ten nanoseconds or more.
 static inline void cl_relax(int turns) {
     for (int turn = 0; turn < turns; turn++) {
 #if defined(__x86_64__)
