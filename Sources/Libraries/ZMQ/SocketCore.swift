@@ -226,11 +226,12 @@ final class SocketCore: Sendable {
     /// Moves all that has come into `batches`, which must be empty. Answers whether nothing can come any more.
     func refill(_ reading: inout Reading, _ settling: inout Settling) -> Bool {
         if reading.small > Reading.patience { letGather() }
-        defer { reading.noteBatch() }
         return shared.withLock { shared in
             shared.state.take(into: &reading.batches, spare: &reading.spare, resumed: &settling.resumed, credits: &settling.credits)
             shared.state.counters.droppedUnwanted &+= reading.unwanted
             reading.unwanted = 0
+            let index = reading.batches.first?.peer.index ?? -1
+            reading.noteBatch(isNear: index >= 0 && !shared.state.peers[index].isStream)
             return shared.isClosed
         }
     }
@@ -409,7 +410,8 @@ extension SocketCore.Shared {
 }
 
 extension SocketCore.Reading {
-    mutating func noteBatch() { small = batches.count == 1 && batches[0].inbox.count < Self.smallMax ? small + 1 : 0 }
+    /// Few messages of one peer, which is in the process.
+    mutating func noteBatch(isNear: Bool) { small = isNear && batches.count == 1 && batches[0].inbox.count < Self.smallMax ? small + 1 : 0 }
 
     /// Fair queueing: a message of each peer in turn (RFC 28, RFC 30). There must be one.
     @inline(__always) mutating func next() -> (ZMQMessage, PeerName) {
