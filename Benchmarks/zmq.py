@@ -74,8 +74,8 @@ def inproc(ends, transport, pattern, size, count, bench):
 
 # Both ends libzmq's, ours as tasks run by default, ours on the sockets' loops, and one of each.
 LOADS = {
-    "tcp 64 B": (throughput, "tcp", "pushpull", 64, 2_000_000, ["zz", "oo", "ll", "oz", "zo"]),
-    "ipc 64 B": (throughput, "ipc", "pushpull", 64, 2_000_000, ["zz", "oo", "ll", "oz", "zo"]),
+    "tcp 64 B": (throughput, "tcp", "pushpull", 64, 2_000_000, ["zz", "oo", "ll", "oz", "zo", "lz", "zl"]),
+    "ipc 64 B": (throughput, "ipc", "pushpull", 64, 2_000_000, ["zz", "oo", "ll", "oz", "zo", "lz", "zl"]),
     "pub tcp 64 B": (throughput, "tcp", "pubsub", 64, 1_000_000, ["zz", "oo", "ll"]),
     "pub ipc 64 B": (throughput, "ipc", "pubsub", 64, 1_000_000, ["zz", "oo", "ll"]),
     "tcp 1 KiB": (throughput, "tcp", "pushpull", 1_024, 400_000, ["zz", "oo", "ll"]),
