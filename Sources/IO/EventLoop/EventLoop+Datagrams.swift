@@ -13,7 +13,7 @@ extension EventLoop {
         slots[Int(slot)].channel?._withUnsafeGuaranteedRef { channel in
             let isWaiting = channel.flush(on: self)
             guard channel.slot != 0 else { return }
-            if outputs[slot].isEmpty { takeBack(&outputs[slot]) }
+            if outputs[slot].isEmpty { pool.value.takeBack(&outputs[slot]) }
             if isWaiting != slots[Int(slot)].flags.contains(.awaitsWritable) { awaitWritable(slot, isWaiting) }
         }
     }

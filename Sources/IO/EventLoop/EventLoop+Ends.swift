@@ -49,7 +49,7 @@ extension EventLoop {
         guard row.pointee.layer == nil, outputs[slot].isEmpty else { return -95 }  // EOPNOTSUPP
         let sent = kernel.sendFile(row.pointee.descriptor, file, offset, count)
         if sent == -Int(CL_EAGAIN) || sent == -Int(CL_EINTR) { return nil }
-        if sent > 0 { wrote(sent) }
+        if sent > 0 { tally.value.bytesWritten &+= UInt64(sent) }
         return sent
     }
 

@@ -49,11 +49,11 @@ extension EventLoop {
                 guard count > 0 else { return 0 }
                 let written = kernel.write(row.pointee.descriptor, layer.sealed.value.readable, count)
                 guard written > 0 else { return written }
-                wrote(written)
+                tally.value.bytesWritten &+= UInt64(written)
                 layer.sealed.value.consume(written)
                 if written < count { return written }
                 if outputs[slot].isEmpty {
-                    takeBack(&layer.sealed.value)
+                    pool.value.takeBack(&layer.sealed.value)
                     return written
                 }
             }
@@ -74,7 +74,7 @@ extension EventLoop {
         let flags = slots[Int(slot)].flags
         let lasts = layer.isOpen && layer.failure == nil && !layer.hasSealedEnd
         if lasts, !outputs[slot].isEmpty, layer.sealed.value.count <= Self.sealedMax {
-            if !layer.sealed.value.ownsMemory { lend(to: &layer.sealed.value) }
+            if !layer.sealed.value.ownsMemory { pool.value.lend(to: &layer.sealed.value) }
             let count = min(outputs[slot].count, Self.sealSize)
             layer.seal(outputs[slot].readable, count: count)
             outputs[slot].consume(count)
@@ -107,17 +107,17 @@ extension EventLoop {
     private func unseal(_ slot: UInt32, _ count: Int) {
         let row = slots + Int(slot), generation = row.pointee.generation
         guard let layer = layer(of: slot) else { return }
-        read(count)
+        tally.value.bytesRead &+= UInt64(count)
         let kept = row.pointee.unread.count, isLarge = kept > Self.headroom, wasOpen = layer.isOpen
         let place = isLarge ? row.pointee.unread.reserve(count + StreamLayer.heldMax) : plainArea + Self.headroom
         // A handshake answers, and its buffer is the pool's like any other.
-        if !wasOpen, !layer.sealed.value.ownsMemory { lend(to: &layer.sealed.value) }
+        if !wasOpen, !layer.sealed.value.ownsMemory { pool.value.lend(to: &layer.sealed.value) }
         let plain = layer.unseal(readArea + Self.headroom, count: count, into: place)
         if isLarge { row.pointee.unread.commit(plain) }
         if layer.sealed.value.count > Self.answersMax, layer.failure == nil {
             layer.failure = LayerFailure(.protocolError, "the peer asks for answers and does not take them")
         }
-        if !layer.sealed.value.isEmpty { willWrite(slot) } else if layer.sealed.value.ownsMemory { takeBack(&layer.sealed.value) }
+        if !layer.sealed.value.isEmpty { willWrite(slot) } else if layer.sealed.value.ownsMemory { pool.value.takeBack(&layer.sealed.value) }
         if layer.isOpen, !wasOpen {
             if !outputs[slot].isEmpty || !row.pointee.flags.isDisjoint(with: [.lingering, .endsOutput]) { willWrite(slot) }
             row.pointee.channel?._withUnsafeGuaranteedRef { channel in
@@ -151,7 +151,7 @@ extension EventLoop {
     /// A connection came with bytes that its channel has not seen, or with an end: both are shown before this tick ends.
     func arrive(_ slot: UInt32) {
         arrivals.append((slot, slots[Int(slot)].generation))
-        oweTick()
+        isTickOwed = true
     }
 
     func showArrivals() {

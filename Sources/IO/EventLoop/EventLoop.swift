@@ -27,10 +27,10 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     private var slotEnd = 1, freeSlot: UInt32 = 0
     public internal(set) var connectionCount = 0
     /// Touched at every write of a tick: behind pointers, as a class field would be checked for exclusive access.
-    private let dirty = Pinned<[UInt32]>([])
+    let dirty = Pinned<[UInt32]>([])
     /// Of these, how many have left.
-    private var flushed = 0
-    private let pool = Pinned(BufferPool())
+    var flushed = 0
+    let pool = Pinned(BufferPool())
     var released: [Unmanaged<Channel>] = []
     /// Rows that have something to show their channel before the tick ends.
     var arrivals: [(slot: UInt32, generation: UInt32)] = []
@@ -43,7 +43,7 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     public let tasks = LoopTasks()
     private var stopAt: Instant?
     /// A channel was called during the flush, after the tenant's `tickEnded`: what that led to wants another tick at once.
-    private var isTickOwed = false
+    var isTickOwed = false
 
     /// When the current tick began.
     public private(set) var now: Instant
@@ -144,45 +144,13 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
 
     private func token(_ slot: UInt32) -> UInt64 { UInt64(slots[Int(slot)].generation) << 32 | UInt64(slot) }
 
-    private static let readable = UInt32(CL_READABLE) | UInt32(CL_PEER_CLOSED)
-
-    /// What a connection will be sent at the end of the tick. Call `willWrite` before appending.
-    @inlinable public subscript(output slot: UInt32) -> ByteBuffer {
-        @inline(__always) unsafeAddress { UnsafePointer(outputs.base + Int(slot)) }
-        @inline(__always) unsafeMutableAddress { outputs.base + Int(slot) }
-    }
-
-    /// Marks a connection for the flush at the end of the tick and lends it a buffer until its output has left.
-    @inline(__always) public func willWrite(_ slot: UInt32) {
-        if !slots[Int(slot)].flags.contains(.dirty) { markDirty(slot) }
-    }
-
-    @inline(never) private func markDirty(_ slot: UInt32) {
-        slots[Int(slot)].flags.insert(.dirty)
-        dirty.value.append(slot)
-        if !outputs[slot].ownsMemory { pool.value.lend(to: &outputs[slot]) }
-    }
+    static let readable = UInt32(CL_READABLE) | UInt32(CL_PEER_CLOSED)
 
     /// The channel of a row, if it has one.
     public func channel(at slot: UInt32) -> Channel? { slots[Int(slot)].channel?.takeUnretainedValue() }
 
     /// All channels of a kind. For closing down, not for the hot path.
     public func channels<Kind: Channel>(of kind: Kind.Type) -> [Kind] { (1..<UInt32(slotEnd)).compactMap { channel(at: $0) as? Kind } }
-
-    /// Writes what a connection's output holds before the tick ends, because it has grown large. Answers whether it is below
-    /// `limit` now. What an error means is left to the flush.
-    public func flushEarly(_ slot: UInt32, limit: Int) -> Bool {
-        if slots[Int(slot)].flags.contains(.awaitsWritable) { return false }
-        if slots[Int(slot)].layer != nil { return sealAndWrite(slot) > 0 && unsentCount(slot) < limit }
-        let written = kernel.write(slots[Int(slot)].descriptor, outputs[slot].readable, outputs[slot].count)
-        guard written > 0 else { return false }
-        tally.value.bytesWritten &+= UInt64(written)
-        outputs[slot].consume(written)
-        return outputs[slot].count < limit
-    }
-
-    /// Whether the peer reads too slowly: output above the high-water mark and not yet below the low one.
-    public func isBlocked(_ slot: UInt32) -> Bool { slots[Int(slot)].flags.contains(.blocked) }
 
     /// Whether its owner has stopped reading from a connection.
     public func isPaused(_ slot: UInt32) -> Bool { slots[Int(slot)].flags.contains(.paused) }
@@ -246,63 +214,6 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         freeSlot = slot
     }
 
-    // MARK: Writing
-
-    private func flush(_ slot: UInt32) {
-        let row = slots + Int(slot)
-        row.pointee.flags.remove(.dirty)
-        guard row.pointee.descriptor >= 0 else { outputs[slot].release(); return }
-        if row.pointee.kind == .datagrams { return flushDatagrams(slot) }
-        // What the socket did not take, and all that has not left.
-        var left = 0, unsent = 0
-        if row.pointee.layer == nil {
-            if !outputs[slot].isEmpty {
-                let written = kernel.write(row.pointee.descriptor, outputs[slot].readable, outputs[slot].count)
-                if written > 0 {
-                    wrote(written)
-                    outputs[slot].consume(written)
-                } else if written != -Int(CL_EAGAIN), written != -Int(CL_EINTR) {
-                    return fail(slot, errno: Int32(-written))
-                }
-            }
-            left = outputs[slot].count
-            unsent = left
-        } else {
-            let written = sealAndWrite(slot)
-            if written < 0, written != -Int(CL_EAGAIN), written != -Int(CL_EINTR) { return fail(slot, errno: Int32(-written)) }
-            (left, unsent) = leftOver(slot)
-        }
-        if unsent == 0 {
-            pool.value.takeBack(&outputs[slot])
-            if !row.pointee.flags.isDisjoint(with: [.lingering, .endsOutput]), endWriting(slot) { return }
-        }
-        // The common case, everything left, changes nothing below.
-        if (left > 0) != row.pointee.flags.contains(.awaitsWritable) { awaitWritable(slot, left > 0) }
-        if unsent > limits.outputHighWater, !row.pointee.flags.contains(.blocked) { setBlocked(slot, true) }
-        if unsent <= limits.outputLowWater, row.pointee.flags.contains(.blocked) { setBlocked(slot, false) }
-    }
-
-    func awaitWritable(_ slot: UInt32, _ isWaiting: Bool) {
-        if isWaiting { slots[Int(slot)].flags.insert(.awaitsWritable) } else { slots[Int(slot)].flags.remove(.awaitsWritable) }
-        updateInterest(slot)
-    }
-
-    func wrote(_ count: Int) { tally.value.bytesWritten &+= UInt64(count) }
-    func read(_ count: Int) { tally.value.bytesRead &+= UInt64(count) }
-    func lend(to buffer: inout ByteBuffer) { pool.value.lend(to: &buffer) }
-    func takeBack(_ buffer: inout ByteBuffer) { pool.value.takeBack(&buffer) }
-    func oweTick() { isTickOwed = true }
-
-    func setBlocked(_ slot: UInt32, _ blocked: Bool) {
-        if blocked { slots[Int(slot)].flags.insert(.blocked) } else { slots[Int(slot)].flags.remove(.blocked) }
-        if !limits.readsWhileBlocked { updateInterest(slot) }
-        isTickOwed = true
-        slots[Int(slot)].channel?._withUnsafeGuaranteedRef { channel in
-            channel.outputBlocked(blocked, on: self)
-            if channel.slot != 0 { schedule(channel) }
-        }
-    }
-
     func updateInterest(_ slot: UInt32) {
         let row = slots + Int(slot)
         guard row.pointee.descriptor >= 0 else { return }
@@ -315,96 +226,6 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
     func fail(_ slot: UInt32, errno: Int32) {
         guard let owner = slots[Int(slot)].channel else { return free(slot) }
         owner._withUnsafeGuaranteedRef { close($0, .failed(errno)) }
-    }
-
-    // MARK: Reading
-
-    private func handle(_ events: UInt32, _ slot: UInt32) {
-        let row = slots + Int(slot)
-        if row.pointee.kind == .events || row.pointee.kind == .datagrams && events != UInt32(CL_WRITABLE) {
-            row.pointee.channel?._withUnsafeGuaranteedRef { channel in
-                channel.ready(events, on: self)
-                if channel.slot != 0 { schedule(channel) }
-            }
-        } else if events & ~UInt32(CL_WRITABLE) != 0 {
-            read(slot)
-        }
-        if events & UInt32(CL_WRITABLE) != 0, row.pointee.kind != .events, row.pointee.descriptor >= 0, !row.pointee.flags.contains(.dirty) { flush(slot) }
-    }
-
-    private func read(_ slot: UInt32) {
-        let row = slots + Int(slot)
-        if row.pointee.layer != nil, row.pointee.channel != nil { return readSealed(slot) }
-        let kept = row.pointee.unread.count
-        let count: Int
-        if kept <= Self.headroom {
-            count = kernel.read(row.pointee.descriptor, readArea + Self.headroom, Self.readSize)
-        } else {  // a large frame is read to where it is kept
-            count = kernel.read(row.pointee.descriptor, row.pointee.unread.reserve(Self.readSize), Self.readSize)
-            if count > 0 { row.pointee.unread.commit(count) }
-        }
-        guard count > 0 else {
-            if count == 0 { return receiveEnd(slot) }
-            if count != -Int(CL_EAGAIN), count != -Int(CL_EINTR) { fail(slot, errno: Int32(-count)) }
-            return
-        }
-        tally.value.bytesRead &+= UInt64(count)
-        guard row.pointee.channel != nil else {  // lingering: what the peer still says is thrown away
-            row.pointee.unread.removeAll()
-            return
-        }
-        if kept > Self.headroom { return show(slot) }
-        offer(slot, kept: kept, readTo: readArea + Self.headroom, count)
-    }
-
-    /// Shows the channel `count` bytes that were read to `place`, with the kept ones put in front.
-    @inline(__always) func offer(_ slot: UInt32, kept: Int, readTo place: UnsafeMutableRawPointer, _ count: Int) {
-        let row = slots + Int(slot), start = place - kept
-        if kept > 0 {
-            memcpy(start, row.pointee.unread.readable, kept)
-            row.pointee.unread.removeAll()
-        }
-        let used = offer(slot, start, kept + count)
-        guard row.pointee.descriptor >= 0, row.pointee.channel != nil else { return }
-        if used < kept + count { row.pointee.unread.append(start + used, count: kept + count - used) } else { row.pointee.unread.release() }
-    }
-
-    /// Shows the channel the bytes that lie in its own buffer.
-    func show(_ slot: UInt32) {
-        let row = slots + Int(slot)
-        let used = offer(slot, row.pointee.unread.readable, row.pointee.unread.count)
-        guard row.pointee.descriptor >= 0, row.pointee.channel != nil else { return }
-        row.pointee.unread.consume(used)
-        if row.pointee.unread.isEmpty { row.pointee.unread.release() }
-    }
-
-    private func offer(_ slot: UInt32, _ start: UnsafeRawPointer, _ count: Int) -> Int {
-        guard let owner = slots[Int(slot)].channel else { return count }
-        return owner._withUnsafeGuaranteedRef { channel in
-            let used = channel.receive(Span(_unsafeStart: start.assumingMemoryBound(to: UInt8.self), count: count), on: self)
-            // Whether it is still there, asked of the row: a class's field is checked for exclusive access.
-            if slots[Int(slot)].channel?.toOpaque() == owner.toOpaque() { schedule(channel) }
-            return used
-        }
-    }
-
-    func receiveEnd(_ slot: UInt32) {
-        let row = slots + Int(slot)
-        // A second end is the kernel's hang-up: the peer takes nothing any more either, or both sides have ended.
-        if row.pointee.flags.contains(.ended) {
-            guard row.pointee.flags.contains(.outputEnded), let channel = channel(at: slot) else { return fail(slot, errno: CInt(CL_EPIPE)) }
-            return bothEnded(channel)
-        }
-        row.pointee.flags.insert(.ended)
-        guard let owner = row.pointee.channel else {
-            if unsentCount(slot) == 0, !row.pointee.flags.contains(.dirty) { free(slot) } else { updateInterest(slot) }
-            return
-        }
-        updateInterest(slot)
-        owner._withUnsafeGuaranteedRef { channel in
-            channel.receiveEnd(on: self)
-            if channel.slot != 0 { schedule(channel) }
-        }
     }
 
     // MARK: The tick
@@ -453,22 +274,17 @@ public final class EventLoop: @unchecked Sendable {  // everything mutable is th
         noteTick()
     }
 
-    /// What has been waiting the longest leaves; the rest after another look at what is ready.
-    private func flushBatch() {
-        var index = flushed, left = limits.flushBatch
-        while index < dirty.value.count, left > 0 {  // a flush may make others dirty
-            flush(dirty.value[index])
-            index += 1
-            left -= 1
+    private func handle(_ events: UInt32, _ slot: UInt32) {
+        let row = slots + Int(slot)
+        if row.pointee.kind == .events || row.pointee.kind == .datagrams && events != UInt32(CL_WRITABLE) {
+            row.pointee.channel?._withUnsafeGuaranteedRef { channel in
+                channel.ready(events, on: self)
+                if channel.slot != 0 { schedule(channel) }
+            }
+        } else if events & ~UInt32(CL_WRITABLE) != 0 {
+            read(slot)
         }
-        flushed = 0
-        if index == dirty.value.count {
-            dirty.value.removeAll(keepingCapacity: true)
-        } else if index > dirty.value.count / 2 {
-            dirty.value.removeFirst(index)
-        } else {
-            flushed = index
-        }
+        if events & UInt32(CL_WRITABLE) != 0, row.pointee.kind != .events, row.pointee.descriptor >= 0, !row.pointee.flags.contains(.dirty) { flush(slot) }
     }
 
     private func readMail() {
