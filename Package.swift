@@ -184,10 +184,7 @@ let package = Package(
             name: "interop-zmtp", dependencies: ["MartletBytes", "MartletCurve", "MartletZMTPProtocol"], path: "Tests/Interop/ZMTPPeer",
             swiftSettings: unsafeRooms),
 
-        // What Tests/Interop/test_zmq_stream.py and test_zmq_drafts.py talk to.
-        .executableTarget(
-            name: "interop-zmq-roles", dependencies: ["MartletNet", "MartletZMQ"], path: "Tests/Interop/ZMQRoles", swiftSettings: unsafeRooms),
-        // One socket with any mechanism, which Tests/Interop/test_zmq_security.py and test_zmq_reconnect.py put beside libzmq's.
+        // One socket of any type, which Tests/Interop/test_zmq_*.py put beside libzmq's.
         .executableTarget(name: "interop-zmq", dependencies: ["MartletNet", "MartletZMQ"], path: "Tests/Interop/ZMQPeer", swiftSettings: unsafeRooms),
 
         .target(name: "ExampleArguments", path: "Examples/Arguments", swiftSettings: unsafeRooms),

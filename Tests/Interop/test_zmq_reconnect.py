@@ -11,9 +11,7 @@ import time
 import pytest
 import zmq
 
-import brokers
-from programs import Program
-from zmq_peers import PEERS
+from zmq_peers import PEERS, Ours
 
 CUTS = int(os.environ.get("ZMQ_CUTS", "40"))
 SECONDS = 30 + CUTS
@@ -87,7 +85,6 @@ class Cutter:
 def ends(request):
     with contextlib.ExitStack() as stack:
         stack.peer = PEERS[request.param]
-        stack.program = brokers.binary().rsplit("/", 1)[0] + "/interop-zmq"
         yield stack
 
 
@@ -109,7 +106,7 @@ def test_push_and_pull_across_cuts_double_nothing(ends, who):
     if who == "ours pushes":
         pull = ends.enter_context(ends.peer("pull", rcvtimeo=100))
         relay = cutter(ends, pull.bind("tcp://127.0.0.1:*"), 1)
-        running = ends.enter_context(Program(ends.program, "push", f"connect=tcp://127.0.0.1:{relay.port}", "retry=1", "every=1"))
+        running = ends.enter_context(Ours("push", f"connect=tcp://127.0.0.1:{relay.port}", "retry=1", "every=1"))
         deadline = time.monotonic() + SECONDS
         after = 0
         while after < 50:
@@ -118,8 +115,8 @@ def test_push_and_pull_across_cuts_double_nothing(ends, who):
                 received.append(pull.receive()[0])
                 after += relay.cuts >= CUTS
     else:
-        running = ends.enter_context(Program(ends.program, "pull", "bind=tcp://127.0.0.1:*"))
-        relay = cutter(ends, running.says(r"bound (\S+)\n")[1], 2)
+        running = ends.enter_context(Ours("pull", "bind=tcp://127.0.0.1:*"))
+        relay = cutter(ends, running.endpoint(), 2)
         push = ends.enter_context(ends.peer("push", reconnect_ivl=1, sndtimeo=100))
         push.connect(f"tcp://127.0.0.1:{relay.port}")
         number, deadline, after = 0, time.monotonic() + SECONDS, 0
@@ -143,7 +140,7 @@ def test_requests_across_cuts_have_their_own_reply_or_fail(ends):
     """Our REQ asks libzmq's REP: each number has its own answer, in order, and a request whose connection went is asked again by who asked."""
     rep = ends.enter_context(ends.peer("rep", rcvtimeo=100))
     relay = cutter(ends, rep.bind("tcp://127.0.0.1:*"), 3)
-    running = ends.enter_context(Program(ends.program, "req", f"connect=tcp://127.0.0.1:{relay.port}", "retry=1"))
+    running = ends.enter_context(Ours("req", f"connect=tcp://127.0.0.1:{relay.port}", "retry=1"))
     deadline, after, asked = time.monotonic() + SECONDS, 0, []
     while after < 50:
         assert time.monotonic() < deadline, (relay.cuts, len(asked))
@@ -162,8 +159,8 @@ def test_requests_across_cuts_have_their_own_reply_or_fail(ends):
 
 def test_libzmqs_requests_across_cuts_have_their_own_reply(ends):
     """libzmq's REQ, relaxed and with numbers, asks our REP."""
-    running = ends.enter_context(Program(ends.program, "rep", "bind=tcp://127.0.0.1:*"))
-    relay = cutter(ends, running.says(r"bound (\S+)\n")[1], 4)
+    running = ends.enter_context(Ours("rep", "bind=tcp://127.0.0.1:*"))
+    relay = cutter(ends, running.endpoint(), 4)
     req = ends.enter_context(ends.peer("req", reconnect_ivl=1, rcvtimeo=50, sndtimeo=50, req_relaxed=1, req_correlate=1))
     req.connect(f"tcp://127.0.0.1:{relay.port}")
     deadline, after, number = time.monotonic() + SECONDS, 0, 0

@@ -7,9 +7,7 @@ import pytest
 import zmq
 import zmq.utils.z85
 
-import brokers
-from programs import Program
-from zmq_peers import PEERS, Gate, wildcard
+from zmq_peers import PEERS, Gate, Ours, wildcard
 
 OURS, THEIRS, OTHER = (tuple(key.decode() for key in zmq.curve_keypair()) for _ in range(3))
 # With the mechanism in libzmq's hands, and in ours.
@@ -47,12 +45,11 @@ def join(request, tmp_path):
                 gates.append(Gate(peer, key=zmq.utils.z85.decode(OURS[0].encode())))
                 ends.callback(gates[0].close)
             socket = ends.enter_context(peer(theirs, **options))
-            program = brokers.binary().rsplit("/", 1)[0] + "/interop-zmq"
             if binds == "ours":
-                running = ends.enter_context(Program(program, ours, f"bind={wildcard(transport, tmp_path)}", *words))
-                socket.connect(running.says(r"bound (\S+)\n")[1])
+                running = ends.enter_context(Ours(ours, f"bind={wildcard(transport, tmp_path)}", *words))
+                socket.connect(running.endpoint())
             else:
-                running = ends.enter_context(Program(program, ours, f"connect={socket.bind(wildcard(transport, tmp_path))}", "retry=50", *words))
+                running = ends.enter_context(Ours(ours, f"connect={socket.bind(wildcard(transport, tmp_path))}", "retry=50", *words))
             return socket, running
 
         yield join

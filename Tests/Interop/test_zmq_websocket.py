@@ -9,8 +9,7 @@ import websockets.sync.client
 import zmq
 import zmq.utils.z85
 
-import brokers
-from programs import SECONDS, Program
+from programs import SECONDS
 from test_zmq_security import (  # noqa: F401: these are run here, too
     OURS,
     binds,
@@ -20,9 +19,8 @@ from test_zmq_security import (  # noqa: F401: these are run here, too
     test_subscriptions_reach_the_publisher,
     test_who_is_not_let_in_is_turned_away_with_an_event,
 )
-from zmq_peers import Drafts, Gate, wildcard
+from zmq_peers import Drafts, Gate, Ours, wildcard
 
-PROGRAM = brokers.binary().rsplit("/", 1)[0] + "/interop-zmq"
 needs_drafts = pytest.mark.skipif(not os.environ.get("MARTLET_LIBZMQ_DRAFTS"), reason="MARTLET_LIBZMQ_DRAFTS names no libzmq with drafts")
 
 
@@ -45,12 +43,12 @@ def join(tmp_path):
                 ends.callback(gates[0].close)
             socket = ends.enter_context(Drafts(theirs, **options))
             if binds == "ours":
-                running = ends.enter_context(Program(PROGRAM, ours, f"bind={wildcard(transport, tmp_path)}", *words))
-                socket.connect(running.says(r"bound (\S+)\n")[1])
+                running = ends.enter_context(Ours(ours, f"bind={wildcard(transport, tmp_path)}", *words))
+                socket.connect(running.endpoint())
             else:
                 # The certificate is for that name of what libzmq calls [::ffff:127.0.0.1].
                 endpoint = socket.bind(wildcard(transport, tmp_path)).replace("[::ffff:127.0.0.1]", "127.0.0.1")
-                running = ends.enter_context(Program(PROGRAM, ours, f"connect={endpoint}", "retry=50", *words))
+                running = ends.enter_context(Ours(ours, f"connect={endpoint}", "retry=50", *words))
             return socket, running
 
         yield join
@@ -104,8 +102,8 @@ class Plain:
 
 @contextlib.contextmanager
 def bound(*words):
-    with Program(PROGRAM, words[0], "bind=ws://127.0.0.1:*", *words[1:]) as running:
-        yield running, running.says(r"bound (\S+)\n")[1]
+    with Ours(words[0], "bind=ws://127.0.0.1:*", *words[1:]) as running:
+        yield running, running.endpoint()
 
 
 def test_a_client_without_a_mechanism_asks_and_is_answered():

@@ -8,6 +8,9 @@ import threading
 
 import zmq
 
+import brokers
+from programs import SECONDS, Program
+
 TYPES = {name: getattr(zmq, name.upper()) for name in "pair pub sub req rep dealer router pull push xpub xsub".split()}
 OPTIONS = {
     "subscribe": zmq.SUBSCRIBE,
@@ -36,7 +39,6 @@ OPTIONS = {
     "wss_hostname": 106,
 }
 _numbers = itertools.count(1)
-SECONDS = 20
 
 
 class Peer:
@@ -187,6 +189,21 @@ class Drafts(LibZMQ):
 
 
 PEERS = {"pyzmq": PyZMQ, "libzmq": LibZMQ}
+
+
+class Ours(Program):
+    """`interop-zmq` (Tests/Interop/ZMQPeer): one socket of ours."""
+
+    def __init__(self, kind, *words):
+        super().__init__(brokers.binary().rsplit("/", 1)[0] + "/interop-zmq", kind, *words)
+
+    def endpoint(self):
+        """Where it is bound."""
+        return self.says(r"bound (\S+)\n")[1]
+
+    def lines(self, count):
+        self._wait(lambda: self.output.count(b"\n") >= count, SECONDS, f"{count} lines")
+        return bytes(self.output).split(b"\n")[:-1]
 
 
 def wildcard(transport, folder):

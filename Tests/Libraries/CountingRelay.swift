@@ -15,26 +15,12 @@ final class CountingRelay: Sendable {
     private let listener: Int32
     private let state: Mutex<(seen: Seen, budgets: [Int])>
 
-    struct Unavailable: Error {}
-
     /// Connection by connection after how many bytes it is cut; the ones after these are not.
     init(to target: UInt16, cutAfter budgets: [Int]) throws {
         self.target = target
         state = Mutex((Seen(), budgets.reversed()))
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         // Small, so that the sender's own buffer fills too.
-        var window: Int32 = 4_096
-        setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &window, socklen_t(MemoryLayout<Int32>.size))
-        var address = Self.loopback(0)
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(listener, $0, size) == 0 && listen(listener, 16) == 0 && getsockname(listener, $0, &size) == 0
-            }
-        }
-        guard isBound else { throw Unavailable() }
-        self.listener = listener
-        port = UInt16(bigEndian: address.sin_port)
+        (listener, port) = try Loopback.listen(window: 4_096)
         Thread.detachNewThread { [self] in
             while true {
                 let client = accept(listener, nil, nil)
@@ -44,30 +30,17 @@ final class CountingRelay: Sendable {
         }
     }
 
-    private static func loopback(_ port: UInt16) -> sockaddr_in {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        return address
-    }
-
     var seen: Seen { state.withLock { $0.seen } }
 
     func end() { shutdown(listener, Int32(SHUT_RDWR)) }
 
+    deinit { close(listener) }
+
     /// One connection until both sides have ended theirs.
     private func relay(_ client: Int32) {
-        let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = Self.loopback(target)
-        let isConnected = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(server, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0 }
-        }
-        defer {
-            close(client)
-            close(server)
-        }
-        guard isConnected else { return }
+        defer { close(client) }
+        guard let server = Loopback.connect(to: target) else { return }
+        defer { close(server) }
         let back = DispatchGroup()
         back.enter()
         Thread.detachNewThread {
@@ -75,7 +48,7 @@ final class CountingRelay: Sendable {
             while true {
                 let count = recv(server, &area, area.count, 0)
                 guard count > 0 else { break }
-                Self.write(area[..<count], to: client)
+                Loopback.write(area[..<count], to: client)
             }
             shutdown(client, Int32(SHUT_WR))
             back.leave()
@@ -88,7 +61,7 @@ final class CountingRelay: Sendable {
             guard count > 0 else { break }
             bytes += area[..<count]
             let part = min(count, budget)
-            Self.write(area[..<part], to: server)
+            Loopback.write(area[..<part], to: server)
             passed += part
             if isToBeCut { budget -= part }
             if part > 0, budget == 0 { shutdown(server, Int32(SHUT_WR)) }
@@ -100,15 +73,6 @@ final class CountingRelay: Sendable {
             state.seen.left += all
             state.seen.passed += all[..<whole]
             if isToBeCut { state.seen.cuts += 1 }
-        }
-    }
-
-    private static func write(_ bytes: ArraySlice<UInt8>, to descriptor: Int32) {
-        var at = 0
-        while at < bytes.count {
-            let written = bytes.withUnsafeBytes { send(descriptor, $0.baseAddress! + at, bytes.count - at, Int32(MSG_NOSIGNAL)) }
-            guard written > 0 else { return }
-            at += written
         }
     }
 

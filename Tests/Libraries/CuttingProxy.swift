@@ -7,52 +7,30 @@ final class CuttingProxy: Sendable {
     private let target: UInt16
     private let listener: Int32
     private struct Open: Sendable {
+        var connectionCount = 0
         var descriptors: [Int32] = []
         var hasEnded = false
         var muted: Set<Int32> = []
     }
     private let open = Mutex(Open())
 
-    struct Unavailable: Error {}
-
     init(to target: UInt16) throws {
         self.target = target
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = Self.loopback(0)
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let bound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(listener, $0, size) == 0 && listen(listener, 16) == 0 && getsockname(listener, $0, &size) == 0
-            }
-        }
-        guard bound else { throw Unavailable() }
-        self.listener = listener
-        port = UInt16(bigEndian: address.sin_port)
+        (listener, port) = try Loopback.listen()
         Thread.detachNewThread { [self] in accept() }
-    }
-
-    private static func loopback(_ port: UInt16) -> sockaddr_in {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        return address
     }
 
     private func accept() {
         while true {
             let client = Foundation.accept(listener, nil, nil)
             guard client >= 0 else { return }
-            let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-            var address = Self.loopback(target)
-            let isConnected = withUnsafePointer(to: &address) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(server, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0 }
-            }
+            let server = Loopback.connect(to: target)
             let hasEnded = open.withLock { open in
-                open.descriptors += [client, server]
+                open.connectionCount += 1
+                open.descriptors += [client] + (server.map { [$0] } ?? [])
                 return open.hasEnded
             }
-            if hasEnded || !isConnected {
+            guard let server, !hasEnded else {
                 cut()
                 continue
             }
@@ -67,12 +45,7 @@ final class CuttingProxy: Sendable {
             let count = recv(from, &buffer, buffer.count, 0)
             guard count > 0 else { break }
             if open.withLock({ $0.muted.contains(from) }) { continue }
-            var sent = 0
-            while sent < count {
-                let written = buffer.withUnsafeBytes { send(to, $0.baseAddress! + sent, count - sent, Int32(MSG_NOSIGNAL)) }
-                guard written > 0 else { return }
-                sent += written
-            }
+            guard Loopback.write(buffer[..<count], to: to) else { return }
         }
         shutdown(to, Int32(SHUT_RDWR))
     }
@@ -81,12 +54,12 @@ final class CuttingProxy: Sendable {
     func mute() { open.withLock { $0.muted.formUnion($0.descriptors) } }
 
     /// How often somebody connected.
-    var connectionCount: Int { open.withLock { $0.descriptors.count / 2 } }
+    var connectionCount: Int { open.withLock { $0.connectionCount } }
 
-    /// Ends all connections; their descriptors are closed with the proxy.
+    /// Ends all connections; their descriptors are closed with the proxy, which lives until its threads have ended.
     func cut() { for descriptor in open.withLock({ $0.descriptors }) { shutdown(descriptor, Int32(SHUT_RDWR)) } }
 
-    deinit { end() }
+    deinit { for descriptor in open.withLock({ $0.descriptors }) + [listener] { close(descriptor) } }
 
     func end() {
         let descriptors = open.withLock { open in

@@ -6,15 +6,7 @@ final class RawZMTP: Sendable {
     let descriptor: Int32
 
     init(to port: UInt16) throws {
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        let isConnected = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0 }
-        }
-        try #require(isConnected)
+        descriptor = try #require(Loopback.connect(to: port))
         var patience = timeval(tv_sec: 60, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
     }
@@ -37,15 +29,7 @@ final class RawZMTP: Sendable {
     }
 
     /// Answers whether all of it was taken.
-    @discardableResult func say(_ bytes: [UInt8]) -> Bool {
-        var at = 0
-        while at < bytes.count {
-            let written = bytes.withUnsafeBytes { send(descriptor, $0.baseAddress! + at, bytes.count - at, Int32(MSG_NOSIGNAL)) }
-            guard written > 0 else { return false }
-            at += written
-        }
-        return true
-    }
+    @discardableResult func say(_ bytes: [UInt8]) -> Bool { Loopback.write(bytes[...], to: descriptor) }
 
     /// Everything until the end of the connection.
     func hearAll() -> [UInt8] {

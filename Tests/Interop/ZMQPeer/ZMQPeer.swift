@@ -7,13 +7,14 @@ import MartletZMQ
 ///     interop-zmq TYPE bind=URL|connect=URL [key=value]...
 ///
 /// PUSH and PUB send `count` numbers, each with a frame of as many bytes as `fill` says (PUB once somebody subscribes), and end. PULL and SUB print until
-/// `count` messages have come, or one that says "end". REQ asks `count` numbers; REP, PAIR and DEALER send back what comes. Keys: plain-server (USER:PASSWORD
+/// `count` messages have come, or one that says "end". REQ asks `count` numbers; REP, PAIR and DEALER send back what comes. SERVER, CLIENT, RADIO, DISH and
+/// STREAM: `MoreRoles`. Keys: plain-server (USER:PASSWORD
 /// that is let in), plain-client (USER:PASSWORD), curve-server (our secret key), allow (a public key that is let in), curve-client (our secret key) with
 /// server (its public one), ask (NULL with an authenticator: yes or no), hwm, retry (milliseconds between connections), quiet (print nothing but the last line),
 /// every (milliseconds between two messages), trust (a PEM file of those whom we believe on wss), certificate and key (what we show there).
 @main
 struct ZMQPeer {
-    private let words: [String: String]
+    let words: [String: String]
     private let count: Int
 
     static func main() async throws {
@@ -45,13 +46,13 @@ struct ZMQPeer {
         case "rep": try await open(.rep) { try await $0.serve { $0 } }
         case "pair": try await open(.pair) { try await echo($0) }
         case "dealer": try await open(.dealer) { try await echo($0) }
-        default: exit(64)
+        default: try await runMore(type)
         }
     }
 
     // MARK: The socket
 
-    private func open<Pattern: ZMQPattern>(_ pattern: Pattern, _ body: (ZMQSocket<Pattern>) async throws -> Void) async throws {
+    func open<Pattern: ZMQPattern>(_ pattern: Pattern, _ body: (ZMQSocket<Pattern>) async throws -> Void) async throws {
         let socket = ZMQSocket(pattern, options: options)
         let events = socket.events
         let telling = Task { for await event in events { Self.say(2, "event \(event)") } }
@@ -133,7 +134,7 @@ struct ZMQPeer {
         for _ in 0..<count { try await socket.send(try await socket.receive()) }
     }
 
-    private static func say(_ descriptor: Int32, _ line: String) {
+    static func say(_ descriptor: Int32, _ line: String) {
         let bytes = Array((line + "\n").utf8)
         var at = 0
         while at < bytes.count {
