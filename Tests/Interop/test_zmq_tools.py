@@ -232,6 +232,17 @@ def test_a_peer_that_comes_again_is_found_again(name, tool, tmp_path):
             assert running.wait_lines(number + 1)[number] == b"%d" % number
 
 
+def test_wss_by_flags(tool, certificates):
+    """Ours at both ends: neither Debian's libzmq nor pyzmq's has WebSocket."""
+    pull = tool("pull", "--bind", "wss://127.0.0.1:*/work", "-n", 2, "--tls-cert", certificates.path("server"), "--tls-key", certificates.key("server"))
+    endpoint = pull.endpoint().replace("127.0.0.1", "localhost")
+    tool("push", "--connect", endpoint, "-m", "never").wait_error(rb"the peer's certificate is not trusted")
+    done = martlet("zmq", "push", "--connect", endpoint, "-m", "work", "-n", "2", "--cafile", certificates.authority)
+    assert done.returncode == 0, done.stderr
+    pull.end()
+    assert bytes(pull.output) == b"work\n" * 2
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_well(tool, stop):
     running = tool("pull", "--bind", "tcp://127.0.0.1:*")
@@ -246,11 +257,18 @@ def test_a_signal_ends_it_well(tool, stop):
         (["push"], 64, "--bind URL or --connect URL"),
         (["push", "--bind", "tcp://127.0.0.1"], 64, "it has no port"),
         (["push", "--connect", "smtp://x"], 64, "none of tcp, ipc, inproc"),
+        (["pull", "--bind", "wss://127.0.0.1:*/"], 64, "needs --tls-cert and --tls-key"),
         (["pull", "--bind", "tcp://192.0.2.1:5000"], 1, "not an address of this machine"),
-        (["req", "--connect", "tcp://127.0.0.1:9", "-m", "x", "-W", "0.2"], 69, "timed out"),
     ],
 )
 def test_what_goes_wrong_is_said_in_one_line(words, code, text):
     done = martlet("zmq", *words)
     assert done.returncode == code and text in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_why_nobody_answers_is_said_once():
+    done = martlet("zmq", "req", "--connect", "tcp://127.0.0.1:9", "-m", "x", "-W", "1")
+    assert done.returncode == 69
+    why, end = done.stderr.splitlines()
+    assert "refused" in why and "timed out" in end

@@ -15,7 +15,7 @@ struct ZMQOptions: Sendable {
 
     static let options: [Command.Option] =
         [
-            .many("--bind", value: "URL", about: "wait for peers there: tcp://*:5555, tcp://[::1]:0, ipc:///PATH, ipc://@NAME"),
+            .many("--bind", value: "URL", about: "wait for peers there: tcp://*:5555, ipc:///PATH, ipc://@NAME, ws://*:80/PATH, wss://…, udp://…"),
             .many("--connect", value: "URL", about: "connect, as soon as somebody is there"),
             .many("--topic", value: "PREFIX", about: "sub: what to subscribe to (default: everything); pub: a first frame for each message"),
             .one("-m", value: "TEXT", about: "the message, instead of stdin's lines; frames are separated by tabs, in lines too"),
@@ -45,6 +45,9 @@ struct ZMQOptions: Sendable {
         // What was sent is to arrive: the command ends after it, or by a second signal.
         socket.linger = .seconds(3_600)
         try ZMQSecurityArguments.apply(arguments, "zmq \(role)", to: &socket)
+        if socket.serverTLS == nil, let secure = bind.first(where: { $0.hasPrefix("wss:") }) {
+            throw .usage("zmq \(role): \(secure) needs --tls-cert and --tls-key")
+        }
         self.socket = socket
     }
 

@@ -67,6 +67,9 @@ enum ZMQRun {
         _ pattern: Pattern, _ options: ZMQOptions, _ body: @Sendable (ZMQSocket<Pattern>) async throws -> Void
     ) async throws {
         let socket = ZMQSocket(pattern, options: options.socket)
+        let events = socket.events
+        let telling = Task { await tellFailures(events, options.role) }
+        defer { telling.cancel() }
         do {
             for url in options.bind {
                 let endpoint = try await socket.bind(url)
@@ -80,6 +83,24 @@ enum ZMQRun {
             throw error
         }
         await close(socket)
+    }
+
+    /// A socket goes on trying, whatever happens: why nothing comes of it is said once, until something does.
+    static func tellFailures(_ events: AsyncStream<ZMQEvent>, _ role: String) async {
+        var told: Set<String> = []
+        for await event in events {
+            switch event {
+            case .connectFailed(let endpoint, let reason, _):
+                // Of a handshake that failed it was said.
+                if !told.contains(reason), told.insert("\(endpoint)").inserted {
+                    StandardStream.error.write("martlet: zmq \(role): \(endpoint): \(reason); trying again\n")
+                }
+            case .handshakeFailed(let peer, let reason):
+                if told.insert(reason).inserted { StandardStream.error.write("martlet: zmq \(role): handshake with \(peer): \(reason)\n") }
+            case .handshakeSucceeded: told = []
+            default: break
+            }
+        }
     }
 
     static func close<Pattern: ZMQPattern>(_ socket: ZMQSocket<Pattern>) async {

@@ -1,17 +1,21 @@
 import MartletLogging
 import MartletSettings
+import MartletTLS
 import MartletZMQ
 
-/// Who may talk, as typed: PLAIN's names and passwords, CURVE's keys. What is secret comes from files or the environment.
+/// Who may talk, as typed: PLAIN's names and passwords, CURVE's keys, the certificates of wss. What is secret comes from files or the environment.
 enum ZMQSecurityArguments {
-    static let options: [Command.Option] = [
-        .one("-u", "--username", value: "NAME", about: "PLAIN: who we are"),
-        .one("-P", "--pw", value: "PASSWORD", about: "PLAIN: better in the environment, as MARTLET_ZMQ_PASSWORD"),
-        .one("--plain-users", value: "FILE", about: "PLAIN's server: who may talk, a line NAME:PASSWORD each"),
-        .one("--curve-keys", value: "FILE", about: "CURVE: our keys, of zmq keygen; or the secret one in MARTLET_ZMQ_SECRET_KEY"),
-        .one("--curve-server", value: "KEY", about: "CURVE: the server's public key, or a file that has it: we are a client"),
-        .one("--curve-clients", value: "FILE", about: "CURVE's server: the public keys that may talk, one a line; `any`: whoever has one"),
-    ]
+    static let options: [Command.Option] =
+        [
+            .one("-u", "--username", value: "NAME", about: "PLAIN: who we are"),
+            .one("-P", "--pw", value: "PASSWORD", about: "PLAIN: better in the environment, as MARTLET_ZMQ_PASSWORD"),
+            .one("--plain-users", value: "FILE", about: "PLAIN's server: who may talk, a line NAME:PASSWORD each"),
+            .one("--curve-keys", value: "FILE", about: "CURVE: our keys, of zmq keygen; or the secret one in MARTLET_ZMQ_SECRET_KEY"),
+            .one("--curve-server", value: "KEY", about: "CURVE: the server's public key, or a file that has it: we are a client"),
+            .one("--curve-clients", value: "FILE", about: "CURVE's server: the public keys that may talk, one a line; `any`: whoever has one"),
+            .one("--tls-cert", value: "FILE", about: "wss:// that is bound: its certificate (PEM), with --tls-key"),
+            .one("--tls-key", value: "FILE", about: "its private key (PEM)"),
+        ] + TLSArguments.client.filter { !["--tls", "--alpn"].contains($0.names[0]) }
 
     /// Changes nothing when nothing was said of it.
     static func apply(_ arguments: Arguments, _ command: String, to options: inout ZMQSocketOptions) throws(CommandFailure) {
@@ -20,6 +24,8 @@ enum ZMQSecurityArguments {
         if isPlain, isCurve { throw .usage("\(command): PLAIN and CURVE exclude each other") }
         if isPlain { try plain(arguments, command, &options) }
         if isCurve { try curve(arguments, command, &options) }
+        if let tls = try TLSArguments.clientOptions(arguments, for: .internet(host: "", port: 0)) { options.tls = tls }
+        options.serverTLS = try TLSArguments.identity(arguments, "--tls-cert", "--tls-key").map { TLSServerOptions(identity: $0) }
     }
 
     // MARK: PLAIN
