@@ -33,7 +33,7 @@ unit: system-build ## `swift test` alone, FILTER=name for some
 
 interop: system-test .venv/paho1/.installed .venv/paho2/.installed ## pytest against the release build, PYTEST="-k name" for some
 	$(RELEASE)
-	.venv/paho2/bin/python -m pytest Tests/Interop -n 4 $(PYTEST)
+	.venv/paho2/bin/python -m pytest Tests/Interop -n 8 --dist worksteal $(PYTEST)
 
 crash: system-test .venv/paho2/.installed ## pytest of restarts and kills, KILLS=6 a run; by hand: .venv/paho2/bin/python Tests/Crash/crash.py --kills 200 --shim
 	$(RELEASE) --product martlet
@@ -62,7 +62,7 @@ check-thread: system-build
 # and ZeroMQ's sockets have no part in the server: its unit tests are in check-thread.
 check-loops: system-test .venv/paho1/.installed .venv/paho2/.installed
 	swift build --sanitize=thread --scratch-path .build/tsan
-	$(TSAN) MARTLET_INTEROP_LOOPS=4 MARTLET_BIN=.build/tsan/debug/martlet .venv/paho2/bin/python -m pytest Tests/Interop -n 4 --ignore Tests/Interop/test_memory.py --ignore Tests/Interop/test_overload.py --ignore Tests/Interop/test_http_slow.py --ignore-glob 'Tests/Interop/test_zm*' -k 'not rabbitmq' $(PYTEST)
+	$(TSAN) MARTLET_INTEROP_LOOPS=4 MARTLET_BIN=.build/tsan/debug/martlet .venv/paho2/bin/python -m pytest Tests/Interop -n 4 --dist worksteal --ignore Tests/Interop/test_memory.py --ignore Tests/Interop/test_overload.py --ignore Tests/Interop/test_http_slow.py --ignore-glob 'Tests/Interop/test_zm*' -k 'not rabbitmq' $(PYTEST)
 
 check-crash:
 	$(MAKE) crash KILLS=50 PYTEST="-k test_crash"
