@@ -95,6 +95,24 @@ import Testing
         }
     }
 
+    @Test(arguments: Transport.allCases) func `what is subscribed to while a connection comes about is told once`(transport: Transport) async throws {
+        for round in 0..<60 {
+            let pub = ZMQSocket(.xpub), sub = ZMQSocket(.sub), endpoint = "\(try await pub.bind(Self.endpoint(transport)))"
+            async let connecting: Void = { try sub.connect(endpoint) }()
+            for _ in 0..<round {
+                sub.subscribe(to: "a")
+                await Task.yield()
+            }
+            sub.subscribe(to: "a")
+            try await connecting
+            try await same("\u{1}a") { try await pub.receive() }
+            for _ in 0...round { sub.unsubscribe(from: "a") }
+            try await same("\u{0}a") { try await pub.receive(timeout: .seconds(10)) }
+            await sub.close()
+            await pub.close()
+        }
+    }
+
     @Test(arguments: Transport.allCases) func `REQ gets the reply to its request`(transport: Transport) async throws {
         try await pair(.rep, .req, transport) { rep, req in
             let serving = Task { try await rep.serve { request in request.text == "ping" ? "pong" : ["what?", request.text] } }

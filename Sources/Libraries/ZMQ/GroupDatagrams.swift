@@ -24,7 +24,6 @@ final class GroupDatagrams: DatagramChannel {
         self.endpoint = endpoint
         self.written = written
         super.init(socket)
-        for group in core.shared.withLock({ $0.state.wanted.keys.map { $0 } }) { say(group, isOn: true) }
     }
 
     /// DISH: a group is joined, or left.

@@ -61,8 +61,8 @@ enum Inproc {
         while let waiting = core.link(end.peer, to: far, unlessWaiting: true), !waiting.isEmpty {
             for message in waiting { bound.deliver(message, nil, from: 0, to: other) }
         }
-        core.tellSubscriptions(to: far)
-        bound.tellSubscriptions(to: end)
+        core.tellWanted(of: end.peer, to: far)
+        bound.tellWanted(of: other, to: end)
         core.greet(end.peer)
         bound.greet(other)
     }
@@ -91,6 +91,7 @@ extension SocketCore {
             let other = link.core.options
             let mark = shared.state.options.sendHighWaterMark, far = other.receiveHighWaterMark
             shared.state.peers[peer.index].link = link
+            shared.state.peers[peer.index].knowsWanted = false
             shared.state.peers[peer.index].markLimit = mark == 0 || far == 0 ? 0 : mark + far
             let isKnown = shared.state.connected(peer.index, identity: link.core.type.hasIdentity ? other.routingID : [])
             if !isKnown { shared.state.remove(peer.index) }
@@ -107,10 +108,15 @@ extension SocketCore {
         }
     }
 
-    /// SUB, XSUB, DISH: what is wanted so far.
-    func tellSubscriptions(to link: InprocLink) {
-        for (topic, times) in shared.withLock({ $0.state.wanted }) {
-            for _ in 0..<times { link.core.heardSubscription(topic, isOn: true, from: link.peer) }
+    /// SUB, XSUB, DISH: what is wanted of a peer so far; from now on it hears what changes.
+    func tellWanted(of peer: PeerName, to link: InprocLink) {
+        reading.withLock { _ in
+            let wanted = shared.withLock { shared -> [[UInt8]: Int] in
+                guard shared.state.isThere(peer) else { return [:] }
+                shared.state.peers[peer.index].knowsWanted = true
+                return shared.state.wanted
+            }
+            for (topic, times) in wanted { for _ in 0..<times { link.core.heardSubscription(topic, isOn: true, from: link.peer) } }
         }
     }
 

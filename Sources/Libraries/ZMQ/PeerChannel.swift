@@ -20,6 +20,8 @@ class PeerChannel: Channel {
     let staging = Pinned(Inbox())
     private let outgoing = Pinned<[UInt8]>([])
     private(set) var isReady = false
+    /// It was told all that we want, and hears what changes.
+    private var knowsWanted = false
     private var justBecameReady = false
     private(set) var isEnding = false
     private var failure: String?
@@ -133,7 +135,9 @@ class PeerChannel: Channel {
         justBecameReady = false
         host.becameReady(self)
         if core.type == .sub || core.type == .xsub || core.type == .dish {
-            for (topic, times) in core.shared.withLock({ $0.state.wanted }) { for _ in 0..<times { say(topic, isOn: true) } }
+            let wanted = core.tellWanted(by: host)
+            knowsWanted = true
+            for (topic, times) in wanted { for _ in 0..<times { say(topic, isOn: true) } }
         }
         core.greet(peer)
         pump()
@@ -141,7 +145,7 @@ class PeerChannel: Channel {
 
     /// SUB, XSUB, DISH: a subscription of ours, or its end.
     func say(_ topic: [UInt8], isOn: Bool) {
-        guard isReady else { return }
+        guard knowsWanted else { return }
         send { (machine, output) throws(ZMTPMisuse) in
             switch (core.type, isOn) {
             case (.dish, true): try machine.join(topic.span, into: &output)

@@ -8,7 +8,8 @@ internal import Synchronization
 /// A socket as its tasks see it: what they send and take, and who waits.
 ///
 /// Two locks, never held over a call: `shared` for the pattern, which the loop and the senders change, held for a few instructions; `reading` for what
-/// the receivers have taken out of it at once, held over the short wait for more (`letGather`) as well. `shared` may be taken inside of `reading`, never
+/// the receivers have taken out of it at once, held over the short wait for more (`letGather`) and while what is wanted is told. `shared`, another socket's
+/// too, may be taken inside of `reading`, never
 /// the other way round, and no socket's lock inside of another's `shared`. Not here: connections (`SocketHost`), what the pattern does (`SocketState`).
 final class SocketCore: Sendable {
     struct Shared: ~Copyable {
@@ -19,6 +20,8 @@ final class SocketCore: Sendable {
         /// Who waits for a message, and who for room: whoever is woken looks again.
         var readers: [Once<Void>] = []
         var writers: [Once<Void>] = []
+        /// SUB, XSUB, DISH: what connections have not heard of yet, in order: a topic, or its end.
+        var untold: [(topic: [UInt8], isOn: Bool)] = []
         /// Who waits for the end.
         var closers: [Once<Void>] = []
         /// Nothing is sent or connected any more.

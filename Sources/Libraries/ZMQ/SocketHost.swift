@@ -84,6 +84,7 @@ final class SocketHost {
         guard ending == nil, let peer = core.addPeer(isLasting: true, isStream: true) else { return socket.close() }
         let channel = GroupDatagrams(core, peer, socket, endpoint, written: written)
         guard channel.open(on: loop) else { return core.change { $0.state.remove(peer.index) } }
+        for group in core.tellWanted(by: self).keys { channel.say(group, isOn: true) }
         datagrams[peer.index] = channel
         core.change { shared in
             _ = shared.state.connected(peer.index, identity: [])

@@ -26,6 +26,8 @@ struct SocketState: ~Copyable {
         var routingID: [UInt8] = []
         /// The other end in the process, and messages that waited for it.
         var link: InprocLink?
+        /// It was told all that is wanted, and hears what changes.
+        var knowsWanted = false
         var waiting: [ZMQMessage] = []
         /// Messages that were taken, and that the other end does not know of yet.
         var owed = 0

@@ -120,26 +120,36 @@ extension SocketCore {
     }
 
     /// A prefix, or a DISH's group. Answers false if that changes nothing: the end of what was not wanted, and a group that was joined already.
-    /// Publishers are told of each call: they count a peer's.
+    /// Publishers are told of each call, once and in this order: they count a peer's.
     @discardableResult func subscribe(to prefix: [UInt8], isOn: Bool) -> Bool {
         let isGroup = type == .dish
-        let links = reading.withLock { reading -> [InprocLink]? in
+        return reading.withLock { reading in
             if isOn {
-                if isGroup, reading.filter.wants(whole: prefix.span) { return nil }
+                if isGroup, reading.filter.wants(whole: prefix.span) { return false }
                 _ = reading.filter.add(prefix.span, for: 0)
             } else if reading.filter.remove(prefix.span, for: 0) == .missing {
-                return nil
+                return false
             }
-            return shared.withLock { shared in
+            let (links, isFirst) = shared.withLock { shared in
                 let times = (shared.state.wanted[prefix] ?? 0) + (isOn ? 1 : -1)
                 shared.state.wanted[prefix] = times > 0 ? times : nil
-                return shared.state.peers.compactMap { $0.isLive ? $0.link : nil }
+                shared.untold.append((prefix, isOn))
+                return (shared.state.peers.compactMap { $0.isLive && $0.knowsWanted ? $0.link : nil }, shared.untold.count == 1)
             }
+            if isFirst { onLoop { [self] host in tellWanted(by: host) } }
+            for link in links { link.core.heardSubscription(prefix, isOn: isOn, from: link.peer) }
+            return true
         }
-        guard let links else { return false }
-        onLoop { host in host.say(prefix, isOn: isOn) }
-        for link in links { link.core.heardSubscription(prefix, isOn: isOn, from: link.peer) }
-        return true
+    }
+
+    /// On the loop: says what is wanted since the last call to the connections that know what was wanted before. Answers all that is wanted, that included.
+    @discardableResult func tellWanted(by host: SocketHost) -> [[UInt8]: Int] {
+        let (untold, wanted) = shared.withLock { shared in
+            defer { shared.untold = [] }
+            return (shared.untold, shared.state.wanted)
+        }
+        for (topic, isOn) in untold { host.say(topic, isOn: isOn) }
+        return wanted
     }
 }
 
