@@ -48,6 +48,15 @@ import Testing
         #expect(Dialer.interleaved([]) == [])
     }
 
+    @Test("RFC 9293, 3.5: a socket that meets itself has met nobody") func itself() async throws {
+        let free = try BoundSocket(try #require(SocketAddress("127.0.0.1", port: 0)))
+        free.close()
+        var options = StreamOptions()
+        options.bindAddress = "\(free.address)"
+        guard case .failure(let error) = await dial([free.address], options: options) else { Issue.record("connected"); return }
+        #expect(error.kind == .refused)
+    }
+
     /// An IPv6 listener whose queue is full: its kernel answers no SYN.
     private func makeSilence() throws -> (address: SocketAddress, descriptors: [Int32]) {
         var options = StreamOptions()

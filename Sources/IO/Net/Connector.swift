@@ -58,7 +58,7 @@ public final class Connector: Channel {
 
     public override func ready(_ events: UInt32, on loop: EventLoop) {
         let descriptor = loop.surrender(self, unread: Span()).descriptor
-        let error = cl_connect_result(descriptor)
+        let error = address.connectResult(of: descriptor)
         guard error == 0 else {
             cl_close(descriptor)
             return finished(.failure(NetError(errno: error, .connect, "\(address)", elapsed: loop.now - start)))

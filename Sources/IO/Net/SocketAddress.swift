@@ -162,4 +162,11 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
         var address = cl_address()
         return cl_local_address(descriptor, &address) == 0 ? SocketAddress(address) : nil
     }
+
+    /// What became of a stream's connect to this address: 0, or a negative errno. TCP may give a socket that tries a free port of its own machine that very
+    /// port, and it meets itself (RFC 9293, 3.5: simultaneous open): nobody was there.
+    func connectResult(of descriptor: Int32) -> Int32 {
+        let error = cl_connect_result(descriptor)
+        return error == 0 && kind != .unix && Self.local(of: descriptor) == self ? -ECONNREFUSED : error
+    }
 }

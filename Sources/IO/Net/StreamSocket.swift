@@ -34,7 +34,7 @@ public struct StreamSocket: ~Copyable, Sendable {
         var error = cl_connect(descriptor, &raw)
         if error == 0 {
             error = socket.wait(forWriting: true, until: deadline)
-            if error > 0 { error = cl_connect_result(descriptor) } else if error == 0 { error = -ETIMEDOUT }
+            if error > 0 { error = address.connectResult(of: descriptor) } else if error == 0 { error = -ETIMEDOUT }
         }
         if error < 0 { throw NetError(errno: error, .connect, "\(address)", elapsed: .nanoseconds(cl_monotonic_ns() - start)) }
         socket.setBlocking(true)
