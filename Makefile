@@ -9,11 +9,12 @@ unit check-thread check-address: export SWIFT_BACKTRACE = enable=no
 RELEASE := swift build -c release --static-swift-stdlib -Xlinker -s
 UNIT := $(AGAIN) swift test --disable-xctest $(if $(FILTER),--filter '$(FILTER)')
 # Three runs, $(1) before each and $(2) behind it, without the tests $(3): what computes keeps from the processor what talks, whose time is limited;
-# HTTP's and WebSocket's tests of time want it for themselves.
+# tests of time want it for themselves.
+TIMED := LibrariesTests.(HTTP|WebSocket|ZMQ(Limits|Reconnect|WebSocket))
 define UNITS
 	$(1) $(UNIT) $(2) --skip '(IO|Libraries|Apps)Tests$(3)'
-	$(1) $(UNIT) $(2) --skip-build --filter '(IO|Libraries|Apps)Tests' --skip 'LibrariesTests.(HTTP|WebSocket)$(3)'
-	$(1) $(UNIT) $(2) --skip-build --no-parallel --filter 'LibrariesTests.(HTTP|WebSocket)'
+	$(1) $(UNIT) $(2) --skip-build --filter '(IO|Libraries|Apps)Tests' --skip '$(TIMED)$(3)'
+	$(1) $(UNIT) $(2) --skip-build --no-parallel --filter '$(TIMED)'
 endef
 
 help: ## lists the targets

@@ -7,8 +7,10 @@ final class CuttingProxy: Sendable {
     private let target: UInt16
     private let listener: Int32
     private struct Open: Sendable {
-        var connectionCount = 0
-        var descriptors: [Int32] = []
+        /// Of those who came, and of what they were led to.
+        var clients: [Int32] = []
+        var servers: [Int32] = []
+        var descriptors: [Int32] { servers + clients }
         var hasEnded = false
         var muted: Set<Int32> = []
     }
@@ -26,8 +28,8 @@ final class CuttingProxy: Sendable {
             guard client >= 0 else { return }
             let server = Loopback.connect(to: target)
             let hasEnded = open.withLock { open in
-                open.connectionCount += 1
-                open.descriptors += [client] + (server.map { [$0] } ?? [])
+                open.clients.append(client)
+                if let server { open.servers.append(server) }
                 return open.hasEnded
             }
             guard let server, !hasEnded else {
@@ -54,9 +56,9 @@ final class CuttingProxy: Sendable {
     func mute() { open.withLock { $0.muted.formUnion($0.descriptors) } }
 
     /// How often somebody connected.
-    var connectionCount: Int { open.withLock { $0.connectionCount } }
+    var connectionCount: Int { open.withLock { $0.clients.count } }
 
-    /// Ends all connections; their descriptors are closed with the proxy, which lives until its threads have ended.
+    /// Ends all connections, the servers' first: so a client that comes again at once is not there before its old end is. Their
     func cut() { for descriptor in open.withLock({ $0.descriptors }) { shutdown(descriptor, Int32(SHUT_RDWR)) } }
 
     deinit { for descriptor in open.withLock({ $0.descriptors }) + [listener] { close(descriptor) } }
