@@ -7,10 +7,11 @@ unit check-thread check-address: export SWIFT_BACKTRACE = enable=no
 
 # Without symbols, which a static executable's backtraces do not show anyway, it has 16 MB instead of 40.
 RELEASE := swift build -c release --static-swift-stdlib -Xlinker -s
+# AGAIN=scripts/second-try runs what has failed once more.
 UNIT := $(AGAIN) swift test --disable-xctest $(if $(FILTER),--filter '$(FILTER)')
-# Three runs, $(1) before each and $(2) behind it, without the tests $(3): what computes keeps from the processor what talks, whose time is limited;
-# tests of time want it for themselves.
+# Tests of time, which want the processor for themselves.
 TIMED := LibrariesTests.(HTTP|WebSocket|ZMQ(Limits|Reconnect|WebSocket))
+# Three runs, $(1) before each and $(2) behind it, without the tests $(3): what computes keeps from the processor what talks, whose time is limited, too.
 define UNITS
 	$(1) $(UNIT) $(2) --skip '(IO|Libraries|Apps)Tests$(3)'
 	$(1) $(UNIT) $(2) --skip-build --filter '(IO|Libraries|Apps)Tests' --skip '$(TIMED)$(3)'

@@ -172,6 +172,7 @@ def test_it_is_steered(proxy, tmp_path):
         (["--types", "router", "--frontend", "ipc://@a", "--backend", "ipc://@b"], "two of dealer"),
         (["--types", "queue/none", "--frontend", "ipc://@a", "--backend", "ipc://@b"], "two of dealer"),
         (["--frontend", "nonsense", "--backend", "ipc://@b"], "has no scheme"),
+        (["--frontend", "wss://127.0.0.1:*/", "--backend", "ipc://@b"], "needs --tls-cert and --tls-key"),
     ],
 )
 def test_what_makes_no_proxy_is_said(words, text):

@@ -39,7 +39,7 @@ enum HTTPArguments {
         options.redirectsMax = arguments.has("-F") ? try arguments.integer("--max-redirects", in: 1...1000) ?? 10 : 0
         options.retries.attemptsMax = 1 + (try arguments.integer("--retries", in: 0...1000) ?? 0)
         options.timeout = try arguments.seconds("--timeout").map { .seconds($0) }
-        if let tls = try TLSArguments.clientOptions(arguments, for: .internet(host: url.origin.host, port: url.origin.port)) {
+        if let tls = try TLSArguments.clientOptions(arguments) {
             options.tls = tls
             // One for names that curl and others send first.
             options.tls.applicationProtocols = ["http/1.1"]

@@ -32,7 +32,7 @@ enum HTTPCommand {
             .flag("--check-status", about: "exit with 1 when the answer's status is 400 or more"),
             .one("--retries", value: "NUMBER", about: "try again so often, if it may be repeated (default: 0)"),
             .one("--timeout", value: "SECONDS", about: "for all of it (default: none; connecting 10, an answer 60)"),
-        ] + TLSArguments.client.filter { !["--tls", "--alpn"].contains($0.names[0]) },
+        ] + TLSArguments.clientOfURL,
         examples: [
             ("martlet http localhost:8000/items/5", "GET; without a scheme it is http"),
             ("martlet http POST localhost:8000/items name=Mouse price:=9.5", "a JSON object: k=v are texts, k:=v anything"),

@@ -13,6 +13,9 @@ enum TLSArguments {
         .many("--alpn", value: "NAME[,NAME]", about: "application protocols to offer, the best first, such as h2,http/1.1"),
     ]
 
+    /// A client's where the URL says whether TLS is spoken, and the protocol above it is known.
+    static let clientOfURL = client.filter { !["--tls", "--alpn"].contains($0.names[0]) }
+
     static let server: [Command.Option] = [
         .one("--tls-cert", value: "FILE", about: "speak TLS with this certificate (PEM), and --tls-key"),
         .one("--tls-key", value: "FILE", about: "its private key (PEM)"),
@@ -20,9 +23,9 @@ enum TLSArguments {
     ]
 
     /// Nil without a flag that asks for TLS.
-    static func clientOptions(_ arguments: Arguments, for place: Place) throws(CommandFailure) -> TLSClientOptions? {
+    static func clientOptions(_ arguments: Arguments, for place: Place? = nil) throws(CommandFailure) -> TLSClientOptions? {
         guard client.contains(where: { arguments.has($0.names[0]) }) else { return nil }
-        if case .unix = place { throw .usage("\(place): TLS goes with HOST:PORT") }
+        if let place, case .unix = place { throw .usage("\(place): TLS goes with HOST:PORT") }
         if arguments.has("--insecure"), arguments.has("--cafile") { throw .usage("--insecure believes everybody: leave it out, or --cafile") }
         var options = TLSClientOptions()
         if let file = arguments.text("--cafile") { options.trust = .file(file) }

@@ -44,10 +44,7 @@ struct ZMQOptions: Sendable {
         }
         // What was sent is to arrive: the command ends after it, or by a second signal.
         socket.linger = .seconds(3_600)
-        try ZMQSecurityArguments.apply(arguments, "zmq \(role)", to: &socket)
-        if socket.serverTLS == nil, let secure = bind.first(where: { $0.hasPrefix("wss:") }) {
-            throw .usage("zmq \(role): \(secure) needs --tls-cert and --tls-key")
-        }
+        try ZMQSecurityArguments.apply(arguments, "zmq \(role)", bound: bind, to: &socket)
         self.socket = socket
     }
 

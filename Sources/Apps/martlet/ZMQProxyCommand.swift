@@ -38,9 +38,9 @@ struct ZMQProxyOptions: Sendable {
         ],
         footnote: {
             """
-            What passed is on stderr at the end. PLAIN and CURVE count for both sides; capture and control have none: keep them
-            local. The answer to STATISTICS is eight frames of 8 bytes: messages and bytes received, then sent, by the frontend,
-            and the same of the backend.
+            What passed is on stderr at the end. PLAIN, CURVE and certificates count for both sides; capture and control have
+            none: keep them local. The answer to STATISTICS is eight frames of 8 bytes: messages and bytes received, then sent,
+            by the frontend, and the same of the backend.
 
             """
         },
@@ -62,7 +62,7 @@ struct ZMQProxyOptions: Sendable {
         try ZMQOptions.check(frontend.bind + frontend.connect + backend.bind + backend.connect + capture + control, "zmq proxy")
         var socket = ZMQSocketOptions()
         if let mark = try arguments.integer("--hwm", in: 0...(1 << 30)) { (socket.sendHighWaterMark, socket.receiveHighWaterMark) = (mark, mark) }
-        try ZMQSecurityArguments.apply(arguments, "zmq proxy", to: &socket)
+        try ZMQSecurityArguments.apply(arguments, "zmq proxy", bound: frontend.bind + backend.bind, to: &socket)
         self.socket = socket
     }
 }

@@ -15,17 +15,20 @@ enum ZMQSecurityArguments {
             .one("--curve-clients", value: "FILE", about: "CURVE's server: the public keys that may talk, one a line; `any`: whoever has one"),
             .one("--tls-cert", value: "FILE", about: "wss:// that is bound: its certificate (PEM), with --tls-key"),
             .one("--tls-key", value: "FILE", about: "its private key (PEM)"),
-        ] + TLSArguments.client.filter { !["--tls", "--alpn"].contains($0.names[0]) }
+        ] + TLSArguments.clientOfURL
 
-    /// Changes nothing when nothing was said of it.
-    static func apply(_ arguments: Arguments, _ command: String, to options: inout ZMQSocketOptions) throws(CommandFailure) {
+    /// Changes nothing when nothing was said of it. Where `bound` has a wss, a certificate has to be.
+    static func apply(_ arguments: Arguments, _ command: String, bound: [String], to options: inout ZMQSocketOptions) throws(CommandFailure) {
         let isPlain = ["-u", "-P", "--plain-users"].contains { arguments.has($0) }
         let isCurve = ["--curve-keys", "--curve-server", "--curve-clients"].contains { arguments.has($0) }
         if isPlain, isCurve { throw .usage("\(command): PLAIN and CURVE exclude each other") }
         if isPlain { try plain(arguments, command, &options) }
         if isCurve { try curve(arguments, command, &options) }
-        if let tls = try TLSArguments.clientOptions(arguments, for: .internet(host: "", port: 0)) { options.tls = tls }
+        if let tls = try TLSArguments.clientOptions(arguments) { options.tls = tls }
         options.serverTLS = try TLSArguments.identity(arguments, "--tls-cert", "--tls-key").map { TLSServerOptions(identity: $0) }
+        if options.serverTLS == nil, let secure = bound.first(where: { $0.hasPrefix("wss:") }) {
+            throw .usage("\(command): \(secure) needs --tls-cert and --tls-key")
+        }
     }
 
     // MARK: PLAIN

@@ -7,10 +7,10 @@ internal import Synchronization
 
 /// A socket as its tasks see it: what they send and take, and who waits.
 ///
-/// Two locks, never held over a call: `shared` for the pattern, which the loop and the senders change, held for a few instructions; `reading` for what
-/// the receivers have taken out of it at once, held over the short wait for more (`letGather`) and while what is wanted is told. `shared`, another socket's
-/// too, may be taken inside of `reading`, never
-/// the other way round, and no socket's lock inside of another's `shared`. Not here: connections (`SocketHost`), what the pattern does (`SocketState`).
+/// Two locks: `shared` for the pattern, which the loop and the senders change, held for a few instructions and never over a call; `reading` for what the
+/// receivers have taken out of it at once, held over the short wait for more (`letGather`) and while peers are told what is wanted. `shared`, another
+/// socket's too, may be taken inside of `reading`, never the other way round, and no socket's lock inside of another's `shared`.
+/// Not here: connections (`SocketHost`), what the pattern does (`SocketState`).
 final class SocketCore: Sendable {
     struct Shared: ~Copyable {
         var state: SocketState

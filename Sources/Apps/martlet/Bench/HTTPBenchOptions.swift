@@ -20,7 +20,7 @@ struct HTTPBenchOptions: Sendable {
             .many("-H", "--header", value: "NAME:VALUE", about: "a field of the request"),
             .one("--body", value: "TEXT", about: "its content"),
             .one("--body-file", value: "FILE", about: "its content, from a file"),
-        ] + EchoBenchOptions.pace("requests") + TLSArguments.client.filter { !["--tls", "--alpn"].contains($0.names[0]) },
+        ] + EchoBenchOptions.pace("requests") + TLSArguments.clientOfURL,
         examples: [
             ("martlet bench http localhost:8000/items/5", "50 connections, one request at a time on each, for 5 s"),
             ("martlet bench http http://localhost:8000/ -c 256 --depth 16 --loops 2", "pipelined, from two threads"),

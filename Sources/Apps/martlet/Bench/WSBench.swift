@@ -30,7 +30,7 @@ struct WSBench: Sendable {
             .flag("--deflate", about: "offer permessage-deflate, with contexts, and deflate what is sent"),
             .one("-s", "--subprotocol", value: "NAME", about: "a subprotocol to offer"),
             .one("--server-pid", value: "PID", about: "a server on this machine, for what its memory grew by (--mode idle)"),
-        ] + EchoBenchOptions.pace("messages") + TLSArguments.client.filter { !["--tls", "--alpn"].contains($0.names[0]) },
+        ] + EchoBenchOptions.pace("messages") + TLSArguments.clientOfURL,
         examples: [
             ("martlet bench ws ws://localhost:8765", "one connection, one message at a time, to martlet ws serve echo"),
             ("martlet bench ws ws://localhost:8765 -c 50 --depth 16", "50 connections with 16 messages in flight on each"),

@@ -58,7 +58,8 @@ struct ZMQBench: Sendable {
         if role != .both, receiving != nil { throw .usage("bench zmq: --from goes with --role both") }
         var socket = ZMQSocketOptions()
         if let mark = try arguments.integer("--hwm", in: 0...(1 << 30)) { (socket.sendHighWaterMark, socket.receiveHighWaterMark) = (mark, mark) }
-        try ZMQSecurityArguments.apply(arguments, "bench zmq", to: &socket)
+        let isBound = binds || role == .both && receiving == nil
+        try ZMQSecurityArguments.apply(arguments, "bench zmq", bound: isBound ? [url] : [], to: &socket)
         self.socket = socket
         let count = try arguments.integer("--count", in: 1...(1 << 40))
         let senders = try arguments.integer("--senders", in: 1...10_000) ?? 1, receivers = try arguments.integer("--receivers", in: 1...10_000) ?? 1

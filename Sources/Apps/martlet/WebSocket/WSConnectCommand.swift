@@ -31,7 +31,7 @@ enum WSConnectCommand {
                 }
                 if let origin = arguments.text("--origin") { try client.fields.set("Origin", to: origin) }
             } catch { throw .usage("ws connect: \(error)") }
-            if let tls = try TLSArguments.clientOptions(arguments, for: .internet(host: "", port: 0)) {
+            if let tls = try TLSArguments.clientOptions(arguments) {
                 client.http.tls = tls
                 client.http.tls.applicationProtocols = ["http/1.1"]
             }
@@ -70,7 +70,7 @@ enum WSConnectCommand {
             .one("--message-max", value: "BYTES", about: "the longest message to take (default: 16777216)"),
             .one("--timeout", value: "SECONDS", about: "for connecting, and for the server's answer (default: 10)"),
             .flag("-v", "--verbose", about: "say on stderr what was agreed on, and how the connection ended"),
-        ] + TLSArguments.client.filter { $0.names != ["--tls"] && $0.names != ["--alpn"] },
+        ] + TLSArguments.clientOfURL,
         examples: [
             ("martlet ws connect ws://localhost:8765", "type to the chat; arrows recall lines, Ctrl-D ends"),
             ("martlet ws connect -m hello -C 1 ws://localhost:8765", "one message, and its answer"),
