@@ -278,7 +278,9 @@ import Testing
     // MARK: Events
 
     @Test func `events tell a connection's life in its order`() async throws {
-        let pull = ZMQSocket(.pull), push = ZMQSocket(.push, options: options { $0.linger = .milliseconds(200) })
+        // Attempts that follow each other faster would, while nobody looks, push out what came first.
+        let pull = ZMQSocket(.pull)
+        let push = ZMQSocket(.push, options: options { ($0.linger, $0.reconnect) = (.milliseconds(200), ZMQReconnect()) })
         let pullEvents = pull.events, pushEvents = push.events
         let endpoint = try await pull.bind("tcp://127.0.0.1:*")
         try push.connect("\(endpoint)")
