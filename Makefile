@@ -6,7 +6,7 @@ SHELL := /bin/bash
 unit check-thread check-address: export SWIFT_BACKTRACE = enable=no
 
 # Without symbols, which a static executable's backtraces do not show anyway, it has 16 MB instead of 40.
-RELEASE := swift build -c release --static-swift-stdlib -Xlinker -s
+RELEASE := swift build -c release --static-swift-stdlib -debug-info-format none -Xlinker -s
 # AGAIN=scripts/second-try runs what has failed once more.
 UNIT := $(AGAIN) swift test --disable-xctest $(if $(FILTER),--filter '$(FILTER)')
 # Tests of time, which want the processor for themselves.
