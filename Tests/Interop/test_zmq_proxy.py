@@ -4,6 +4,7 @@ import re
 import stat
 import struct
 import threading
+import time
 
 import pytest
 import zmq
@@ -183,6 +184,14 @@ def test_what_makes_no_proxy_is_said(words, text):
 def test_sockets_that_do_not_fit_are_said():
     done = martlet("zmq", "proxy", "--types", "pull/pull", "--frontend", "ipc://@martlet-a", "--backend", "ipc://@martlet-b")
     assert done.returncode == 1 and "nothing goes through a proxy between PULL and PULL" in done.stderr
+
+
+def test_why_a_side_reaches_nobody_is_said_once(proxy):
+    running = proxy("--frontend-connect", "tcp://127.0.0.1:9", "--backend", "tcp://127.0.0.1:*")
+    running.wait_error(rb"zmq proxy frontend: tcp://127.0.0.1:9: .*refused.*; trying again\n")
+    time.sleep(0.5)
+    running.end()
+    assert running.errors.count(b"trying again") == 1
 
 
 # Security

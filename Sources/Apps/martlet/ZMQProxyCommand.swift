@@ -38,9 +38,9 @@ struct ZMQProxyOptions: Sendable {
         ],
         footnote: {
             """
-            What passed is on stderr at the end. PLAIN, CURVE and certificates count for both sides; capture and control have
-            none: keep them local. The answer to STATISTICS is eight frames of 8 bytes: messages and bytes received, then sent,
-            by the frontend, and the same of the backend.
+            What passed is on stderr at the end, and, once, why a side reaches nobody. PLAIN, CURVE and certificates count for
+            both sides; capture and control have none: keep them local. The answer to STATISTICS is eight frames of 8 bytes:
+            messages and bytes received, then sent, by the frontend, and the same of the backend.
 
             """
         },
@@ -110,6 +110,9 @@ enum ZMQProxyRun {
 
     private static func open<Pattern: ZMQPattern>(_ socket: ZMQSocket<Pattern>, _ side: ZMQProxyOptions.Side, _ name: String) async throws {
         if let sub = socket as? ZMQSocket<ZMQSub> { sub.subscribe(to: "") }
+        // They end with the socket.
+        let events = socket.events
+        Task { await ZMQRun.tellFailures(events, "proxy \(name)") }
         for url in side.bind { say(name, try await socket.bind(url)) }
         for url in side.connect { try socket.connect(url) }
     }
