@@ -175,6 +175,17 @@ import Testing
     }
 
     @Test(arguments: ServerModel.allCases)
+    func `a server that has returned has told every client's end`(_ model: ServerModel) throws {
+        let server = try RunningModel(model, Self.lines, pause: .milliseconds(50))
+        var client = try server.connect()
+        try client.write("quit\n")
+        _ = try client.readLine(timeout: Self.patience)
+        client.close()
+        #expect(server.end())
+        #expect(server.reasons == [.finished])
+    }
+
+    @Test(arguments: ServerModel.allCases)
     func `a client that resets harms nobody`(_ model: ServerModel) throws {
         let server = try RunningModel(model, Self.echo)
         for _ in 0..<20 {
@@ -271,12 +282,17 @@ private final class RunningModel: Sendable {
     private let log = Mutex<[CloseReason]>([])
 
     init<Machine: ProtocolMachine & ~Copyable>(
-        _ model: ServerModel, _ service: Service<Machine>, _ options: ServeOptions = ServeOptions(), sockets: StreamOptions = StreamOptions()
+        _ model: ServerModel, _ service: Service<Machine>, _ options: ServeOptions = ServeOptions(), sockets: StreamOptions = StreamOptions(),
+        pause: Duration = .zero
     ) throws {
         let socket = try BoundSocket(try #require(SocketAddress("127.0.0.1", port: 0)), options: sockets)
         address = socket.address
         var options = options
-        options.clientChanged = { [weak self] _, reason in if let reason { self?.log.withLock { $0.append(reason) } } }
+        options.clientChanged = { [weak self] _, reason in
+            guard let reason else { return }
+            DetachedThread.sleep(pause)
+            self?.log.withLock { $0.append(reason) }
+        }
         let changed = options
         let error = DetachedThread.start(stackSize: 1 << 20) { [self, stop] in
             service.serve(model, on: socket, changed, until: stop)

@@ -22,8 +22,9 @@ extension Service where Machine: ~Copyable {
         stop.enter(descriptor)
         options.clientChanged?(peer, nil)
         let reason = converse(over: socket, linger: options.linger)
-        stop.leave(descriptor)
         options.clientChanged?(peer, reason)
+        // Behind the last word: who waits until nobody is left has heard all.
+        stop.leave(descriptor)
     }
 
     private func converse(over socket: borrowing StreamSocket, linger: Duration) -> CloseReason {

@@ -4,7 +4,7 @@ public import MartletNet
 
 /// A thread for each client: each waits in `recv` as `serveBlocking` does, and only for its own.
 extension Service where Machine: ~Copyable {
-    /// Accepts on the calling thread until `stop`, and returns when the last client's thread is done with its socket.
+    /// Accepts on the calling thread until `stop`, and returns when the last client's thread has told its end.
     /// Where the system gives no more threads, the client is refused (`clientChanged` says so) and the server goes on.
     ///
     /// The threads are the system's, not Swift's: a task that waits in `recv` would keep one of the cooperative pool's few threads from all others.
