@@ -28,10 +28,10 @@ struct ZMTPLaws {
         }
     }
 
-    @Test("A whole connection gives the same events and output, however it is cut", arguments: ZMTPSamples.Mechanism.allCases, 0..<5)
+    @Test("A whole connection gives the same events and output, however it is cut", arguments: ZMTPSamples.Mechanism.allCases, 0..<12)
     func cut(_ mechanism: ZMTPSamples.Mechanism, _ seed: UInt64) throws { try cut(ZMTPSamples(mechanism, seed: seed)) }
 
-    @Test("So does one over WebSocket", arguments: ZMTPSamples.Mechanism.allCases, 0..<5)
+    @Test("So does one over WebSocket", arguments: ZMTPSamples.Mechanism.allCases, 0..<12)
     func cutCarried(_ mechanism: ZMTPSamples.Mechanism, _ seed: UInt64) throws {
         try cut(ZMTPSamples(mechanism, seed: seed, isOverWebSocket: true))
     }
@@ -52,10 +52,10 @@ struct ZMTPLaws {
         }
     }
 
-    @Test("Damaged bytes trap nowhere, and any split of them gives the same", arguments: ZMTPSamples.Mechanism.allCases, 0..<5)
+    @Test("Damaged bytes trap nowhere, and any split of them gives the same", arguments: ZMTPSamples.Mechanism.allCases, 0..<15)
     func damaged(_ mechanism: ZMTPSamples.Mechanism, _ seed: UInt64) throws { try damaged(ZMTPSamples(mechanism, seed: seed)) }
 
-    @Test("Nor do damaged bytes over WebSocket", arguments: ZMTPSamples.Mechanism.allCases, 0..<5)
+    @Test("Nor do damaged bytes over WebSocket", arguments: ZMTPSamples.Mechanism.allCases, 0..<15)
     func damagedCarried(_ mechanism: ZMTPSamples.Mechanism, _ seed: UInt64) throws {
         try damaged(ZMTPSamples(mechanism, seed: seed, isOverWebSocket: true))
     }
@@ -77,7 +77,7 @@ struct ZMTPLaws {
         }
     }
 
-    @Test("No bytes trap after the greeting", arguments: ZMTPSamples.Mechanism.allCases, 0..<15)
+    @Test("No bytes trap after the greeting", arguments: ZMTPSamples.Mechanism.allCases, 0..<30)
     func anyBytes(_ mechanism: ZMTPSamples.Mechanism, _ seed: UInt64) throws {
         let sample = ZMTPSamples(mechanism, seed: seed)
         let transcript = try sample.transcript()
