@@ -28,6 +28,7 @@ public struct ServeOptions: Sendable {
     /// `loop`: makes what a client's bytes go through, TLS for one. `nil`: nothing.
     public var layer: (@Sendable () -> StreamLayer)?
     /// Called with each client that comes (`nil`) and goes (why), from the thread that serves it.
+    /// Every end is told before the call that serves returns.
     public var clientChanged: (@Sendable (SocketAddress, CloseReason?) -> Void)?
 
     public init() {}
